@@ -1,0 +1,170 @@
+"""
+Who there is: the lines, the persons and what each may do, as frozen values made from the ini files.
+
+A `Directory` is replaced as a whole when the configuration is reloaded; whoever needs it asks its
+`Directory` holder at the time of use and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+
+import attrs
+from attrs import define, frozen
+
+from smsbridge.keys import boolean, duration, key, one_of, pattern, whole, words
+
+__all__ = ["ADDRESS_KINDS", "Directory", "Line", "Person", "World"]
+
+#: The keys of a person that hold an address, and how `receive` names them.
+ADDRESS_KINDS = ("xmpp", "sip", "dect")
+
+
+@frozen(kw_only=True)
+class Line:
+    """``[line:NAME]``: one number of ours on the phone network.  Gateways add their own keys by subclassing."""
+
+    label: str
+    gateway: str = key("The gateway that this line belongs to: the NAME of a [gateway:NAME].", example="box")
+    number: str = key(
+        "The line's own number in E.164. Optional where the device tells it.",
+        default="",
+        example="+12025550100",
+    )
+    enabled: bool = key("Whether the line is in use.", default=True, convert=boolean)
+    allow: re.Pattern[str] | None = key(
+        "Destinations this line may text: a regular expression searched in the E.164 number. "
+        "Without it every number is allowed.",
+        default=None,
+        convert=pattern,
+        example=r"^\+1",
+    )
+    receipts: str = key(
+        "When the sender gets the receipt: when the network reports delivery, when the next hop took "
+        "the text, or never.",
+        default="network",
+        convert=one_of("network", "submitted", "never"),
+    )
+    pace: float = key(
+        "The shortest time between two texts sent on this line.",
+        default=0.0,
+        convert=duration,
+        example="3s",
+    )
+    daily_cap: int = key(
+        "How many text segments the line may send a day (in UTC); 0 means no cap.",
+        default=0,
+        convert=whole(0, 10_000_000),
+    )
+    max_segments: int = key(
+        "How many segments a text sent on this line may have.", default=15, convert=whole(1, 255)
+    )
+    expire: float = key(
+        "How long a text may wait to be sent before it is given up.", default=48 * 3600.0, convert=duration
+    )
+    groups: str = key(
+        "What happens to a text for several numbers at once: refuse it, or send separate texts.",
+        default="refuse",
+        convert=one_of("refuse", "separate"),
+    )
+    mms: bool = False  # set by gateways whose lines carry attachments
+
+
+@frozen(kw_only=True)
+class Person:
+    """``[person:NAME]``: somebody who uses the bridge."""
+
+    label: str
+    xmpp: tuple[str, ...] = key(
+        "The person's JID; several are separated by blanks.", default=(), convert=words, example="john@example.com"
+    )
+    sip: tuple[str, ...] = key("The person's SIP user name.", default=(), convert=words, example="john")
+    dect: tuple[str, ...] = key("The person's DECT extension.", default=(), convert=words, example="101")
+    lines: tuple[str, ...] = key(
+        "The lines that the person may use; the first is the default. Texts to a line reach every "
+        "person who has it.",
+        default=(),
+        convert=words,
+        example="2001 work-main",
+    )
+    receive: tuple[str, ...] = key(
+        "The kinds of address at which texts arrive (xmpp, sip, dect); by default every one that is set.",
+        default=(),
+        convert=words,
+    )
+    fallback: bool = key(
+        "Whether this person gets the texts that nobody else gets.", default=False, convert=boolean
+    )
+    admin: bool = key("Whether this person may use the commands of operators.", default=False, convert=boolean)
+    rate: float = key(
+        "How many texts a second the person may send in the long run; 0 means no limit.",
+        default=1.0,
+        convert=float,
+    )
+    burst: int = key("How many texts the person may send at once.", default=5, convert=whole(1, 100_000))
+    country: str = key(
+        "The country whose national numbers this person types (two letters); default: the one of "
+        "[smsbridge].",
+        default="",
+    )
+
+    def addresses(self, kind: str) -> tuple[str, ...]:
+        """Return the addresses of one kind (see `ADDRESS_KINDS`)."""
+        value: tuple[str, ...] = getattr(self, kind)
+        return value
+
+    @property
+    def receives(self) -> tuple[str, ...]:
+        """Return the kinds of address at which texts are delivered."""
+        return self.receive or tuple(kind for kind in ADDRESS_KINDS if self.addresses(kind))
+
+
+@frozen(kw_only=True)
+class Directory:
+    """All lines and persons, and which gateway serves which kind of address."""
+
+    lines: Mapping[str, Line] = attrs.field(factory=dict)
+    persons: Mapping[str, Person] = attrs.field(factory=dict)
+    serving: Mapping[str, str] = attrs.field(factory=dict)  # address kind -> label of the gateway
+    country: str = "US"
+
+    @cached_property
+    def persons_of_line(self) -> Mapping[str, tuple[Person, ...]]:
+        """Map each line to the persons who have it."""
+        found: dict[str, list[Person]] = {}
+        for person in self.persons.values():
+            for line in person.lines:
+                found.setdefault(line, []).append(person)
+        return {line: tuple(persons) for line, persons in found.items()}
+
+    @cached_property
+    def fallbacks(self) -> tuple[Person, ...]:
+        """The persons who get what nobody else gets."""
+        return tuple(p for p in self.persons.values() if p.fallback)
+
+    @cached_property
+    def _by_address(self) -> Mapping[tuple[str, str], Person]:
+        return {
+            (kind, address): person
+            for person in self.persons.values()
+            for kind in ADDRESS_KINDS
+            for address in person.addresses(kind)
+        }
+
+    def person_at(self, kind: str, address: str) -> Person | None:
+        """Return the person with this address (a bare JID in lower case, a user name, an extension)."""
+        return self._by_address.get((kind, address))
+
+    @cached_property
+    def line_by_number(self) -> Mapping[str, Line]:
+        """Map our own numbers to their lines."""
+        return {line.number: line for line in self.lines.values() if line.number}
+
+
+@define
+class World:
+    """Holds the current `Directory`; reload replaces it."""
+
+    directory: Directory = attrs.field(factory=Directory)

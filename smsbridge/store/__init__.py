@@ -1,0 +1,1 @@
+"""Keeps messages, deliveries and what was learned, in SQLite, MariaDB or PostgreSQL."""
