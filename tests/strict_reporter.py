@@ -1,0 +1,36 @@
+"""
+A trial reporter for whole runs: trial's verbose one, but a skipped end-to-end test fails the run.
+
+A test with a real peer must not be passed over because the peer is not installed: the run would
+look whole and prove nothing. Used by ``make test``; plain trial reports skips as usual.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.reporter import TreeReporter
+
+#: Tests of this package need real peers, which `make test` has just installed.
+END_TO_END = "tests.end_to_end."
+
+
+class StrictReporter(TreeReporter):
+    """Count a skipped end-to-end test as a failure of the run."""
+
+    def skipped_end_to_end(self) -> list[str]:
+        """Return the names of the end-to-end tests that were skipped."""
+        ids = [test.id() for test, _ in self.skips]
+        return [each for each in ids if each.startswith(END_TO_END)]
+
+    def wasSuccessful(self) -> bool:
+        """Tell whether every test passed and none that needs a peer was skipped."""
+        return bool(super().wasSuccessful()) and not self.skipped_end_to_end()
+
+    def _printSummary(self) -> None:
+        skipped = self.skipped_end_to_end()
+        if skipped:
+            self._writeln(
+                "%d end-to-end tests were skipped, which a whole run does not allow: %s",
+                len(skipped),
+                ", ".join(skipped),
+            )
+        super()._printSummary()
