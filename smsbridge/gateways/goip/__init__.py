@@ -1,0 +1,1 @@
+"""GoIP GSM gateways (DBL, Hybertone): the vendor's "SMS Server" protocol over UDP."""

@@ -1,0 +1,1 @@
+"""Tests of the gateways, one folder a kind."""
