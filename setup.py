@@ -62,7 +62,7 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.11",
-    # twistd finds plugins in twisted/plugins of any folder on sys.path, hence the odd second package.
+    # twistd finds plugins in twisted/plugins of every folder on sys.path.
     packages=[*find_packages(include=["smsbridge", "smsbridge.*"]), "twisted.plugins"],
     package_data={
         "smsbridge": [
