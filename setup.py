@@ -37,18 +37,19 @@ DEV = [
     "mypy-zope>=1.0.5",
     "py-spy>=0.3.14",
     "ruff>=0.4",
+    "setuptools>=65.5",
     "towncrier>=23.11",
 ]
 
-setup(
-    name="smsbridge",
-    version=version(),
-    description="Carries texts between phone lines and people's chat programs, and loses none",
-    long_description=description(),
-    long_description_content_type="text/x-rst",
-    author="the smsbridge authors",
-    license="MIT",
-    classifiers=[
+METADATA = {
+    "name": "smsbridge",
+    "version": version(),
+    "description": "Carries texts between phone lines and people's chat programs, and loses none",
+    "long_description": description(),
+    "long_description_content_type": "text/x-rst",
+    "author": "the smsbridge authors",
+    "license": "MIT",
+    "classifiers": [
         "Development Status :: 3 - Alpha",
         "Framework :: Twisted",
         "Intended Audience :: System Administrators",
@@ -61,10 +62,13 @@ setup(
         "Topic :: Communications :: Telephony",
         "Typing :: Typed",
     ],
-    python_requires=">=3.11",
+    "python_requires": ">=3.11",
     # twistd finds plugins in twisted/plugins of every folder on sys.path.
-    packages=[*find_packages(include=["smsbridge", "smsbridge.*"]), "twisted.plugins"],
-    package_data={
+    "packages": [
+        *find_packages(str(HERE), include=["smsbridge", "smsbridge.*"]),
+        "twisted.plugins",
+    ],
+    "package_data": {
         "smsbridge": [
             "py.typed",
             "store/migrations/*",
@@ -75,12 +79,13 @@ setup(
         ],
     },
     # The plugin system imports modules from folders, never from an archive.
-    zip_safe=False,
-    install_requires=[
+    "zip_safe": False,
+    "install_requires": [
         "alembic>=1.13",
         "attrs>=23.2",
         "automat>=24.8",
         "click>=8.1",
+        "constantly>=15.1",
         "defusedxml>=0.7.1",
         "hyperlink>=21.0",
         "klein>=23.5",
@@ -96,12 +101,16 @@ setup(
         "wokkel>=18.0",
         "zope-interface>=6.0",
     ],
-    extras_require={
+    "extras_require": {
         "mariadb": MARIADB,
         "postgresql": POSTGRESQL,
         "test": TEST,
         "docs": DOCS,
         "dev": DEV,
     },
-    entry_points={"console_scripts": ["smsbridge = smsbridge.cli:main"]},
-)
+    "entry_points": {"console_scripts": ["smsbridge = smsbridge.cli:main"]},
+}
+
+# A test reads METADATA; pip runs this file as the main module.
+if __name__ == "__main__":
+    setup(**METADATA)
