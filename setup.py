@@ -41,6 +41,9 @@ DEV = [
     "towncrier>=23.11",
 ]
 
+# twistd finds plugins in twisted/plugins of every folder on sys.path.
+PACKAGES = [*find_packages(str(HERE), include=["smsbridge", "smsbridge.*"]), "twisted.plugins"]
+
 METADATA = {
     "name": "smsbridge",
     "version": version(),
