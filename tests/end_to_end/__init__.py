@@ -1,0 +1,1 @@
+"""Tests with real peers: servers and clients that smsbridge did not write."""
