@@ -31,7 +31,6 @@ DEV = [
     *TEST,
     *DOCS,
     "build>=1.0",
-    "check-manifest>=0.49",
     "coverage>=7.4",
     "mypy>=1.10",
     "mypy-zope>=1.0.5",
