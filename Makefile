@@ -19,8 +19,9 @@ TESTS ?= tests
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --retries 10 --timeout 60
-# A plain editable install hides twisted/plugins from twistd in other folders; this mode does not.
-EDITABLE := --config-settings editable_mode=compat
+# An editable install shows Python the package but not twisted/plugins, so twistd would not find us
+# from another folder; a .pth file with the checkout's path makes up for it.
+LINK := import sysconfig; open(sysconfig.get_path("purelib") + "/smsbridge-checkout.pth", "w").write("$(CURDIR)\n")
 CODE := setup.py smsbridge tests twisted docs/conf.py $(wildcard benchmarks)
 UNIT_TESTS := $(subst /,.,$(patsubst %.py,%,$(wildcard tests/test_*.py))) \
 	$(filter-out tests.end_to_end,$(subst /,.,$(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py))))
@@ -58,12 +59,14 @@ $(BIN)/python:
 
 $(VENV)/.installed: setup.py requirements/lock.txt | $(BIN)/python
 	@echo '== installing smsbridge and what it needs into $(VENV)/ (a minute or two, once)'
-	@$(PIP) install $(EDITABLE) --constraint requirements/lock.txt --editable .
+	@$(PIP) install --constraint requirements/lock.txt --editable .
+	@$(BIN)/python -c '$(LINK)'
 	@touch $@
 
 $(VENV)/.installed-dev: setup.py requirements/lock.txt requirements/test.txt | $(BIN)/python
 	@echo '== installing smsbridge and what its tests need into $(VENV)/ (a minute or two, once)'
-	@$(PIP) install $(EDITABLE) --constraint requirements/test.txt --editable '.[dev]'
+	@$(PIP) install --constraint requirements/test.txt --editable '.[dev]'
+	@$(BIN)/python -c '$(LINK)'
 	@touch $@ $(VENV)/.installed
 
 # --- what a user runs ----------------------------------------------------------------------------

@@ -100,6 +100,7 @@ METADATA = {
         "twisted>=23.10",
         "txdbus>=1.1",
         "uuid-utils>=0.9",
+        "werkzeug>=2.3",
         "wokkel>=18.0",
         "zope-interface>=6.0",
     ],
