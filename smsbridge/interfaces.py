@@ -85,7 +85,9 @@ class ILanes(Interface):
 class IGateway(IService):
     """A configured instance of one kind of peer."""
 
-    label = Attribute("The NAME of its [gateway:NAME]; it names the gateway in logs, routes and the store.")
+    label = Attribute(
+        "The NAME of its [gateway:NAME]; it names the gateway in logs, routes and the store."
+    )
     kind = Attribute("The folder that implements it.")
     recognizes_repeats = Attribute(
         "True if the next hop takes a repeated delivery (same delivery_id) for the same message, so that "
@@ -96,7 +98,9 @@ class IGateway(IService):
         "A gateway whose peer takes one at a time may still say more than 1: the dispatcher hands over "
         "several only to lanes that proved fast."
     )
-    settle_within_s = Attribute("Seconds after which an attempt that has not been settled counts as lost.")
+    settle_within_s = Attribute(
+        "Seconds after which an attempt that has not been settled counts as lost."
+    )
 
     def lane(line, destination):
         """
@@ -110,8 +114,9 @@ class IGateway(IService):
         """
         Hand a list of `Delivery` of one lane to the next hop, in order.
 
-        Fires with a list of `Outcome`, one for each delivery, in the same order.  An unforeseen error is
-        taken as `UnknownOutcome` for all (or as a temporary failure where repeats are recognized).
+        Fires with a list of `Outcome`, one for each delivery, in the same order.  After a
+        `TemporaryFailure` the later ones of the same `order_key` must not be tried (`NotTried`), because
+        they would overtake it; a gateway may leave all later ones untried.  An unforeseen error is taken as `UnknownOutcome` for all (or as a temporary failure where repeats are recognized).
         It is not called again for the lane before it fired.  After `stopService` every delivery is
         a `TemporaryFailure`.
         """
@@ -141,7 +146,9 @@ class IGatewayFactory(Interface):
         "The frozen attrs class of this kind's [line:NAME] (`core.directory.Line` or a subclass), or None "
         "where the kind has no lines."
     )
-    address_kind = Attribute("The kind of person's address that it delivers to (`xmpp`, `sip`, `dect`), or ''.")
+    address_kind = Attribute(
+        "The kind of person's address that it delivers to (`xmpp`, `sip`, `dect`), or ''."
+    )
 
     def build(reactor, label, config, lines, inbox, lanes, world):
         """

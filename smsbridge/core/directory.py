@@ -14,6 +14,7 @@ from functools import cached_property
 import attrs
 from attrs import define, frozen
 
+from smsbridge.core.address import read_country, read_extensions, read_jids, read_sip_users
 from smsbridge.keys import boolean, duration, key, one_of, pattern, whole, words
 
 __all__ = ["ADDRESS_KINDS", "Directory", "Line", "Person", "World"]
@@ -24,10 +25,16 @@ ADDRESS_KINDS = ("xmpp", "sip", "dect")
 
 @frozen(kw_only=True)
 class Line:
-    """``[line:NAME]``: one number of ours on the phone network.  Gateways add their own keys by subclassing."""
+    """
+    ``[line:NAME]``: one number of ours on the phone network.
+
+    Gateways add their own keys by subclassing.
+    """
 
     label: str
-    gateway: str = key("The gateway that this line belongs to: the NAME of a [gateway:NAME].", example="box")
+    gateway: str = key(
+        "The gateway that this line belongs to: the NAME of a [gateway:NAME].", example="box"
+    )
     number: str = key(
         "The line's own number in E.164. Optional where the device tells it.",
         default="",
@@ -42,8 +49,8 @@ class Line:
         example=r"^\+1",
     )
     receipts: str = key(
-        "When the sender gets the receipt: when the network reports delivery, when the next hop took "
-        "the text, or never.",
+        "When the sender gets the receipt: when the network reports delivery, when the next hop "
+        "took the text, or never.",
         default="network",
         convert=one_of("network", "submitted", "never"),
     )
@@ -62,7 +69,9 @@ class Line:
         "How many segments a text sent on this line may have.", default=15, convert=whole(1, 255)
     )
     expire: float = key(
-        "How long a text may wait to be sent before it is given up.", default=48 * 3600.0, convert=duration
+        "How long a text may wait to be sent before it is given up.",
+        default=48 * 3600.0,
+        convert=duration,
     )
     groups: str = key(
         "What happens to a text for several numbers at once: refuse it, or send separate texts.",
@@ -78,10 +87,17 @@ class Person:
 
     label: str
     xmpp: tuple[str, ...] = key(
-        "The person's JID; several are separated by blanks.", default=(), convert=words, example="john@example.com"
+        "The person's JID; several are separated by blanks.",
+        default=(),
+        convert=read_jids,
+        example="john@example.com",
     )
-    sip: tuple[str, ...] = key("The person's SIP user name.", default=(), convert=words, example="john")
-    dect: tuple[str, ...] = key("The person's DECT extension.", default=(), convert=words, example="101")
+    sip: tuple[str, ...] = key(
+        "The person's SIP user name.", default=(), convert=read_sip_users, example="john"
+    )
+    dect: tuple[str, ...] = key(
+        "The person's DECT extension.", default=(), convert=read_extensions, example="101"
+    )
     lines: tuple[str, ...] = key(
         "The lines that the person may use; the first is the default. Texts to a line reach every "
         "person who has it.",
@@ -90,24 +106,31 @@ class Person:
         example="2001 work-main",
     )
     receive: tuple[str, ...] = key(
-        "The kinds of address at which texts arrive (xmpp, sip, dect); by default every one that is set.",
+        "The kinds of address at which texts arrive (xmpp, sip, dect); by default every one that "
+        "is set.",
         default=(),
         convert=words,
     )
     fallback: bool = key(
         "Whether this person gets the texts that nobody else gets.", default=False, convert=boolean
     )
-    admin: bool = key("Whether this person may use the commands of operators.", default=False, convert=boolean)
+    admin: bool = key(
+        "Whether this person may use the commands of operators.", default=False, convert=boolean
+    )
     rate: float = key(
         "How many texts a second the person may send in the long run; 0 means no limit.",
         default=1.0,
         convert=float,
     )
-    burst: int = key("How many texts the person may send at once.", default=5, convert=whole(1, 100_000))
+    burst: int = key(
+        "How many texts the person may send at once.", default=5, convert=whole(1, 100_000)
+    )
     country: str = key(
         "The country whose national numbers this person types (two letters); default: the one of "
         "[smsbridge].",
         default="",
+        convert=read_country,
+        example="EE",
     )
 
     def addresses(self, kind: str) -> tuple[str, ...]:
@@ -154,7 +177,7 @@ class Directory:
         }
 
     def person_at(self, kind: str, address: str) -> Person | None:
-        """Return the person with this address (a bare JID in lower case, a user name, an extension)."""
+        """Return the person with this address: a bare JID, a SIP user name, an extension."""
         return self._by_address.get((kind, address))
 
     @cached_property

@@ -14,7 +14,7 @@ from typing import Final
 
 from smsbridge.core.message import Status
 
-__all__ = ["FINAL", "TRANSITIONS", "Event", "IllegalTransition", "advance"]
+__all__ = ["FINAL", "TRANSITIONS", "Event", "IllegalTransition", "advance", "sources"]
 
 
 class Event(Enum):
@@ -82,3 +82,8 @@ def advance(status: Status, event: Event) -> Status:
         return TRANSITIONS[status, event]
     except KeyError:
         raise IllegalTransition(f"a delivery that is {status} cannot {event.name}") from None
+
+
+def sources(event: Event) -> tuple[Status, ...]:
+    """Return the statuses in which `event` can happen."""
+    return tuple(status for status, happening in TRANSITIONS if happening is event)

@@ -23,6 +23,7 @@ __all__ = [
     "FromPerson",
     "Kind",
     "Media",
+    "NotTried",
     "Origin",
     "Outcome",
     "Sent",
@@ -173,7 +174,9 @@ class Delivery:
     def parties(self) -> tuple[str, ...]:
         """The numbers of a group text other than our own, sorted; one number otherwise."""
         if self.direction == Direction.IN:
-            others = {self.sender, *self.recipients[1:]} if len(self.recipients) > 1 else {self.sender}
+            others = (
+                {self.sender, *self.recipients[1:]} if len(self.recipients) > 1 else {self.sender}
+            )
             return tuple(sorted(others))
         return tuple(sorted(self.recipients))
 
@@ -186,8 +189,13 @@ class Sent:
     delivered: bool = False
 
 
+@frozen
+class NotTried:
+    """Provably nothing of it left: it goes back to the queue and the attempt does not count."""
+
+
 #: What became of one attempt.  Failures are exceptions used as values.
-Outcome = Sent | TemporaryFailure | PermanentFailure | UnknownOutcome
+Outcome = Sent | NotTried | TemporaryFailure | PermanentFailure | UnknownOutcome
 
 
 @frozen(kw_only=True)

@@ -6,7 +6,15 @@ from attrs import frozen
 
 from smsbridge.core.message import Media, Status
 
-__all__ = ["CallRecord", "DeliveryRecord", "LineStatus", "LinkStatus", "MessageRecord", "QueueDepth", "Transition"]
+__all__ = [
+    "CallRecord",
+    "DeliveryRecord",
+    "LineStatus",
+    "LinkStatus",
+    "MessageRecord",
+    "QueueDepth",
+    "Transition",
+]
 
 
 @frozen(kw_only=True)

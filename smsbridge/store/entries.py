@@ -25,6 +25,7 @@ class NewMessage:
     created_at_ms: int
     sent_at_ms: int | None
     origin: Origin | None
+    origin_lane: str = ""
     media: tuple[Media, ...] = ()
 
 
@@ -34,10 +35,21 @@ class Entry:
 
     message: NewMessage | None
     deliveries: tuple[Delivery, ...]
+    now_ms: int
+    due_at_ms: int  # when queued deliveries may first be sent
+    lease_until_ms: int = 0  # until when deliveries that are born `sending` are ours
     gateway: str = ""  # where it came from; with `dedup_key` it names the repeat
     dedup_key: str = ""
     dedup_until_ms: int = 0
-    due_at_ms: int = 0  # when its deliveries may first be sent
+    ussd_line: str = ""  # a USSD text of this line, kept in its own log
+    ussd_body: str = ""
+
+    @property
+    def entry_id(self) -> str:
+        """Return the id that a repeat is answered with."""
+        if self.message is not None:
+            return self.message.message_id
+        return self.deliveries[0].delivery_id if self.deliveries else ""
 
 
 @frozen
@@ -48,6 +60,7 @@ class Settlement:
     outcome: Outcome
     at_ms: int
     retry_at_ms: int | None = None  # for a temporary failure: when to try again; None gives up
+    tell_sent: bool = False  # the sender wants to hear that the next hop took it
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,112 @@
+"""
+Many rows in one statement, in the dialect of the database at hand.
+
+SQLAlchemy writes the statement's beginning; the values follow as one flat list of parameters.  One
+statement instead of one for each row matters twice: MariaDB and PostgreSQL answer once, and Python's
+sqlite3 gives the interpreter away once; against a busy reactor each return of the interpreter costs a
+switch interval, which made an ``executemany`` of 300 rows take 1.6 s where this takes 0.03 s.
+
+Statements come in sizes of powers of two, so that a driver's statement cache serves them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Dialect, Table, insert
+
+__all__ = ["BulkInsert", "BulkUpdate", "sizes"]
+
+_LARGEST: Final = 256  # times 25 columns stays under SQLite's 32,766 parameters
+_LARGEST_CASE: Final = 64  # a CASE is searched from its beginning for every row
+
+
+def sizes(count: int, largest: int = _LARGEST) -> Iterator[int]:
+    """Cut `count` into powers of two, `largest` at most, greatest first."""
+    size = largest
+    while count:
+        while size > count:
+            size >>= 1
+        yield size
+        count -= size
+
+
+class BulkInsert:
+    """
+    Inserts rows given as sequences in the order of `columns`.
+
+    :param columns: names of the columns that every row gives.
+    """
+
+    def __init__(self, table: Table, columns: Sequence[str], dialect: Dialect) -> None:
+        compiled = str(insert(table).compile(dialect=dialect, column_keys=list(columns)))
+        self._head, _, values = compiled.partition(" VALUES ")
+        marker = "?" if dialect.paramstyle == "qmark" else "%s"
+        order = [column.name for column in table.columns if column.name in columns]
+        if order != list(columns) or not values:
+            raise ValueError(f"columns of {table.name} must be named in the table's order")
+        self._row = "(" + ", ".join([marker] * len(columns)) + ")"
+        self._statements: dict[int, str] = {}
+
+    def _statement(self, size: int) -> str:
+        statement = self._statements.get(size)
+        if statement is None:
+            statement = f"{self._head} VALUES {', '.join([self._row] * size)}"
+            self._statements[size] = statement
+        return statement
+
+    def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert the rows."""
+        start = 0
+        for size in sizes(len(rows)):
+            flat = tuple([value for row in rows[start : start + size] for value in row])
+            connection.exec_driver_sql(self._statement(size), flat)
+            start += size
+
+
+class BulkUpdate:
+    """
+    Sets one column to a value of its own in each of many rows, and others to the same in all.
+
+    :param assignments: SQL after ``SET`` for the columns that all rows share, with the dialect's markers.
+    :param condition: SQL that a row must meet besides its key, with the dialect's markers.
+    """
+
+    def __init__(
+        self, table: str, key: str, column: str, assignments: str, condition: str, dialect: Dialect
+    ) -> None:
+        self._marker = "?" if dialect.paramstyle == "qmark" else "%s"
+        self._table, self._key, self._column = table, key, column
+        self._assignments = assignments.replace("?", self._marker)
+        self._condition = condition.replace("?", self._marker)
+        self._statements: dict[int, str] = {}
+
+    def _statement(self, size: int) -> str:
+        statement = self._statements.get(size)
+        if statement is None:
+            m = self._marker
+            cases = f" WHEN {m} THEN {m}" * size
+            statement = (
+                f"UPDATE {self._table} SET {self._column} = CASE {self._key}{cases} END, {self._assignments}"
+                f" WHERE {self._key} IN ({', '.join([m] * size)}) AND {self._condition}"
+            )
+            self._statements[size] = statement
+        return statement
+
+    def run(
+        self,
+        connection: Connection,
+        pairs: Sequence[tuple[Any, Any]],
+        shared: tuple[Any, ...],
+        condition: tuple[Any, ...] = (),
+    ) -> None:
+        """Update the rows; `pairs` are (key, value)."""
+        start = 0
+        for size in sizes(len(pairs), _LARGEST_CASE):
+            part = pairs[start : start + size]
+            flat = [value for pair in part for value in pair]
+            connection.exec_driver_sql(
+                self._statement(size), (*flat, *shared, *(key for key, _ in part), *condition)
+            )
+            start += size

@@ -1,0 +1,1 @@
+"""The schema's history (Alembic): one step a file, never edited after a release."""

@@ -1,0 +1,110 @@
+"""Reads what a lane has to send, in order, leaving out what must wait for an earlier one of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import frozen
+from sqlalchemy import Connection, bindparam, select
+
+from smsbridge.core.message import Delivery, Kind, Status
+from smsbridge.store.rows import delivery_of, media_of, with_message
+from smsbridge.store.schema import deliveries
+
+__all__ = ["LanesDue", "Refill", "RefillRequest"]
+
+_PAGES: Final = 20  # of waiting deliveries that one refill looks through
+
+_c = deliveries.c
+
+
+@frozen
+class RefillRequest:
+    """A lane that has room."""
+
+    lane: str
+    now_ms: int
+    limit: int
+
+
+class Refill:
+    """Items are `RefillRequest`, results pairs of a list of `Delivery` and whether that is all that is open."""
+
+    rank = 9  # after everything that could add to a lane in the same transaction
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._page = (
+            with_message.where(
+                _c.lane == bindparam("of"),
+                _c.due_at_ms.is_not(None),
+                _c.delivery_id > bindparam("after"),
+            )
+            .order_by(_c.delivery_id)
+            .limit(bindparam("most"))
+        )
+
+    def __call__(
+        self, connection: Connection, requests: Sequence[RefillRequest], again: bool
+    ) -> Sequence[tuple[list[Delivery], bool]]:
+        """Read the lanes."""
+        return [self._one(connection, request) for request in requests]
+
+    def _one(self, connection: Connection, request: RefillRequest) -> tuple[list[Delivery], bool]:
+        chosen: list[Any] = []
+        held: set[str] = set()  # order keys whose earlier delivery waits
+        passed_over = False
+        after = ""
+        for _ in range(_PAGES):
+            rows = connection.execute(
+                self._page, {"of": request.lane, "after": after, "most": request.limit}
+            ).all()
+            for row in rows:
+                if row.status == Status.SENDING:
+                    if row.owner != self._node:
+                        held.add(row.order_key)
+                        passed_over = True
+                elif row.due_at_ms > request.now_ms or row.order_key in held:
+                    held.add(row.order_key)
+                    passed_over = True
+                else:
+                    chosen.append(row)
+            if len(rows) < request.limit:
+                break
+            after = rows[-1].delivery_id
+            if len(chosen) >= request.limit // 2:
+                passed_over = True  # there may be more
+                break
+        else:
+            passed_over = True
+        attachments = media_of(
+            connection,
+            [row.message_id for row in chosen if row.kind == Kind.MESSAGE and row.message_id],
+        )
+        return [delivery_of(row, attachments) for row in chosen], not passed_over
+
+
+class LanesDue:
+    """Names the lanes that have something due within a time; items are (after_ms, until_ms)."""
+
+    rank = 9
+
+    _find = (
+        select(_c.lane)
+        .where(
+            _c.due_at_ms > bindparam("after"),
+            _c.due_at_ms <= bindparam("until"),
+            _c.status == Status.QUEUED,
+        )
+        .distinct()
+    )
+
+    def __call__(
+        self, connection: Connection, items: Sequence[tuple[int, int]], again: bool
+    ) -> Sequence[list[str]]:
+        """Look them up."""
+        return [
+            list(connection.execute(self._find, {"after": after, "until": until}).scalars())
+            for after, until in items
+        ]

@@ -1,0 +1,213 @@
+"""
+The tables, as SQLAlchemy Core sees them on SQLite, MariaDB and PostgreSQL.
+
+Times are milliseconds since 1970 UTC (``..._at_ms``).  Ids of messages are UUID version 7 as text and
+so in the order of their making; a delivery's id is its message's id, a dot and a number, which makes it
+unguessable and lets a peer's answer be matched without a look-up.  What a fresh database gets is made
+by `migrations`; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects import mysql
+
+__all__ = [
+    "calls",
+    "dedup",
+    "deliveries",
+    "delivery_events",
+    "line_facts",
+    "media",
+    "messages",
+    "metadata",
+    "ussd_log",
+]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+# MariaDB compares text by alphabet unless told otherwise; ids, names and bodies are compared by byte.
+_BYTEWISE = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+
+_Label = String(64)  # an ini section's NAME
+_Address = String(255)  # a number, a JID, an alphanumeric sender
+_LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")  # its TEXT ends at 64 KiB
+_Counter = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts by itself only in INTEGER
+
+#: What was said; never changed after the commit.
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_id", String(36), primary_key=True),
+    Column("direction", String(8), nullable=False),  # core.message.Direction
+    Column("line", _Label, nullable=False),  # empty between persons
+    Column("sender", _Address, nullable=False),  # as shown outside; empty when withheld
+    Column("recipients", Text, nullable=False),  # separated by line feeds
+    Column("author", _Label, nullable=False),  # the person who wrote it, if one did
+    Column("body", _LongText, nullable=False),
+    Column("conversation", String(400), nullable=False),  # core.routing.conversation
+    Column(
+        "segments", SmallInteger, nullable=False
+    ),  # texts that the network bills; 0 where none does
+    Column("created_at_ms", BigInteger, nullable=False),  # when it was accepted
+    Column("sent_at_ms", BigInteger),  # the network's time, where it told one
+    Column("origin_gateway", _Label),  # whom to tell what became of it; NULL: nobody
+    Column("origin_lane", String(160)),
+    Column("origin_address", String(600)),
+    Column("origin_ref", String(400)),
+    Column("wants_report", Boolean, nullable=False),  # the sender asked for the receipt
+    **_BYTEWISE,
+)
+Index("ix_messages_conversation", messages.c.conversation, messages.c.message_id)
+
+#: Attachments, as links.
+media = Table(
+    "media",
+    metadata,
+    Column("message_id", ForeignKey(messages.c.message_id, ondelete="CASCADE"), primary_key=True),
+    Column("position", SmallInteger, primary_key=True, autoincrement=False),
+    Column("url", Text, nullable=False),
+    Column("content_type", String(255), nullable=False),
+    Column("size", BigInteger),  # bytes; NULL when not known
+    Column("name", String(255), nullable=False),
+    **_BYTEWISE,
+)
+
+#: One message, report or notice on its way to one destination; its row changes as core.lifecycle allows.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("delivery_id", String(64), primary_key=True),
+    Column(
+        "message_id", ForeignKey(messages.c.message_id, ondelete="CASCADE")
+    ),  # NULL: concerns no message
+    Column("kind", String(8), nullable=False),  # core.message.Kind
+    Column("gateway", _Label, nullable=False),
+    Column("lane", String(160), nullable=False),  # what is sent one after another
+    Column("line", _Label, nullable=False),
+    Column("person", _Label, nullable=False),  # to whom; empty towards the phone network
+    Column("destination", String(600), nullable=False),  # in the gateway's own terms
+    Column("order_key", String(600), nullable=False),  # those of one key keep their order
+    Column("status", String(10), nullable=False),  # core.message.Status
+    Column("attempts", Integer, nullable=False),
+    Column(
+        "due_at_ms", BigInteger
+    ),  # queued: try then; sending: ours until then; NULL: nothing to do
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("sending_at_ms", BigInteger),  # when the last attempt began
+    Column("sent_at_ms", BigInteger),  # when the next hop took it
+    Column("finished_at_ms", BigInteger),  # when it reached its last status
+    Column("owner", _Label),  # the node that claimed it last
+    Column("remote_id", String(255)),  # what the next hop calls it; NULL: the delivery_id
+    Column("reason", String(32), nullable=False),  # errors.REASONS, of the last failure
+    Column("detail", Text, nullable=False),  # the peer's own words of the last failure
+    Column("note", _LongText),  # the sentence of a report or notice
+    Column("ref", String(400)),  # of a report: what the sender calls the message
+    Column("reported", String(10)),  # of a report: the status reported
+    Column("told", Boolean, nullable=False),  # the sender was told that it still waits
+    sqlite_with_rowid=False,
+    **_BYTEWISE,
+)
+# Only open deliveries are looked for by lane or time, so that history costs these nothing.
+_open = deliveries.c.due_at_ms.is_not(None)
+Index("ix_deliveries_message_id", deliveries.c.message_id)
+Index(
+    "ix_deliveries_lane",
+    deliveries.c.lane,
+    deliveries.c.delivery_id,
+    sqlite_where=_open,
+    postgresql_where=_open,
+)
+Index("ix_deliveries_due_at_ms", deliveries.c.due_at_ms, sqlite_where=_open, postgresql_where=_open)
+_named = deliveries.c.remote_id.is_not(None)
+Index(
+    "ix_deliveries_remote_id",
+    deliveries.c.gateway,
+    deliveries.c.remote_id,
+    sqlite_where=_named,
+    postgresql_where=_named,
+)
+
+#: What the columns of a delivery cannot tell: every failed attempt, interim report and intervention.
+delivery_events = Table(
+    "delivery_events",
+    metadata,
+    Column("event_id", _Counter, primary_key=True),
+    Column("delivery_id", ForeignKey(deliveries.c.delivery_id, ondelete="CASCADE"), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("status", String(10), nullable=False),  # reached by it
+    Column("attempt", Integer, nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+    **_BYTEWISE,
+)
+Index("ix_delivery_events_delivery_id", delivery_events.c.delivery_id)
+
+#: What a gateway recognizes a repeat by, for as long as the peer may repeat itself.
+dedup = Table(
+    "dedup",
+    metadata,
+    Column("dedup_key", String(190), primary_key=True),
+    Column("gateway", _Label, primary_key=True),
+    Column("message_id", String(36), nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **_BYTEWISE,
+)
+Index("ix_dedup_expires_at_ms", dedup.c.expires_at_ms)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("call_id", _Counter, primary_key=True),
+    Column("line", _Label, nullable=False),
+    Column("incoming", Boolean, nullable=False),
+    Column("number", _Address, nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("duration_s", Integer),
+    Column("cause", String(255), nullable=False),
+    **_BYTEWISE,
+)
+Index("ix_calls_line", calls.c.line, calls.c.started_at_ms)
+Index("ix_calls_started_at_ms", calls.c.started_at_ms)
+
+#: What the network said on the USSD channel by itself.
+ussd_log = Table(
+    "ussd_log",
+    metadata,
+    Column("ussd_id", _Counter, primary_key=True),
+    Column("line", _Label, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("body", _LongText, nullable=False),
+    **_BYTEWISE,
+)
+Index("ix_ussd_log_at_ms", ussd_log.c.at_ms)
+
+#: What the devices told about their lines.
+line_facts = Table(
+    "line_facts",
+    metadata,
+    Column("line", _Label, primary_key=True),
+    Column("fact", String(32), primary_key=True),  # number, imei, imsi, iccid, operator, model
+    Column("value", _Address, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
+    **_BYTEWISE,
+)

@@ -1,0 +1,148 @@
+"""The writer's smaller operations: the call log, facts about lines, and forgetting what is old."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from smsbridge.core.message import Call
+from smsbridge.store.history import first_id_at
+from smsbridge.store.rows import padded
+from smsbridge.store.schema import calls, dedup, deliveries, line_facts, messages, ussd_log
+
+__all__ = ["Facts", "Learn", "LogCalls", "Purge"]
+
+_AT_ONCE: Final = 500  # messages that one purge deletes; keeps its transaction short
+
+
+class LogCalls:
+    """Items are `Call`; results None."""
+
+    rank = 5
+
+    def __call__(
+        self, connection: Connection, items: Sequence[Call], again: bool
+    ) -> Sequence[None]:
+        """Insert the calls, or finish those whose beginning is known already."""
+        for call in items:
+            known = connection.execute(
+                select(calls.c.call_id).where(
+                    calls.c.line == call.line, calls.c.started_at_ms == call.started_at_ms
+                )
+            ).scalar()
+            values: dict[str, Any] = {
+                "number": call.number,
+                "duration_s": call.duration_s,
+                "cause": call.cause[:255],
+            }
+            if known is None:
+                connection.execute(
+                    insert(calls).values(
+                        line=call.line,
+                        incoming=call.incoming,
+                        started_at_ms=call.started_at_ms,
+                        **values,
+                    )
+                )
+            else:
+                connection.execute(update(calls).where(calls.c.call_id == known).values(**values))
+        return [None] * len(items)
+
+
+@frozen
+class Facts:
+    """What a device told about its line."""
+
+    line: str
+    facts: Mapping[str, str]
+    now_ms: int
+
+
+class Learn:
+    """Items are `Facts`; results None."""
+
+    rank = 5
+
+    def __call__(
+        self, connection: Connection, items: Sequence[Facts], again: bool
+    ) -> Sequence[None]:
+        """Replace the facts."""
+        for item in items:
+            for fact, value in item.facts.items():
+                connection.execute(
+                    delete(line_facts).where(
+                        line_facts.c.line == item.line, line_facts.c.fact == fact
+                    )
+                )
+                connection.execute(
+                    insert(line_facts).values(
+                        line=item.line, fact=fact, value=value[:255], changed_at_ms=item.now_ms
+                    )
+                )
+        return [None] * len(items)
+
+
+class Purge:
+    """
+    Deletes a bounded amount of old history; items are (before_ms, now_ms, after_id).
+
+    Results are (messages deleted, last id looked at, whether there is more).  Messages with an open
+    delivery stay.
+    """
+
+    rank = 8
+
+    _next = (
+        select(messages.c.message_id)
+        .where(
+            messages.c.message_id < bindparam("before"), messages.c.message_id > bindparam("after")
+        )
+        .order_by(messages.c.message_id)
+        .limit(_AT_ONCE)
+    )
+    _open = select(deliveries.c.message_id).where(
+        deliveries.c.message_id.in_(bindparam("ids", expanding=True)),
+        deliveries.c.due_at_ms.is_not(None),
+    )
+    _messages = delete(messages).where(messages.c.message_id.in_(bindparam("ids", expanding=True)))
+    _small = (
+        (delete(calls).where(calls.c.started_at_ms < bindparam("before"))),
+        (delete(ussd_log).where(ussd_log.c.at_ms < bindparam("before"))),
+        (
+            delete(deliveries).where(
+                deliveries.c.message_id.is_(None),
+                deliveries.c.due_at_ms.is_(None),
+                deliveries.c.created_at_ms < bindparam("before"),
+            )
+        ),
+    )
+    _dedup = delete(dedup).where(dedup.c.expires_at_ms < bindparam("now"))
+
+    def __call__(
+        self, connection: Connection, items: Sequence[tuple[int, int, str]], again: bool
+    ) -> Sequence[tuple[int, str, bool]]:
+        """Delete the next few."""
+        return [self._one(connection, *item) for item in items]
+
+    def _one(
+        self, connection: Connection, before_ms: int, now_ms: int, after: str
+    ) -> tuple[int, str, bool]:
+        if not after:
+            connection.execute(self._dedup, {"now": now_ms})
+            for statement in self._small:
+                connection.execute(statement, {"before": before_ms})
+        ids = list(
+            connection.execute(
+                self._next, {"before": first_id_at(before_ms), "after": after}
+            ).scalars()
+        )
+        if not ids:
+            return 0, after, False
+        still_open = set(connection.execute(self._open, {"ids": padded(ids)}).scalars())
+        gone = [message_id for message_id in ids if message_id not in still_open]
+        if gone:
+            connection.execute(self._messages, {"ids": padded(gone)})
+        return len(gone), ids[-1], len(ids) == _AT_ONCE
