@@ -18,7 +18,7 @@ TESTS ?= tests
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --retries 10 --timeout 60
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet --retries 10 --timeout 60
 # An editable install shows Python the package but not twisted/plugins, so twistd would not find us
 # from another folder; a .pth file with the checkout's path makes up for it.
 LINK := import sysconfig; open(sysconfig.get_path("purelib") + "/smsbridge-checkout.pth", "w").write("$(CURDIR)\n")
