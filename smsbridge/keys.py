@@ -9,11 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
 
-__all__ = ["REQUIRED", "boolean", "duration", "key", "one_of", "pattern", "whole", "words"]
+__all__ = [
+    "REQUIRED",
+    "ConfigError",
+    "Key",
+    "base_url",
+    "boolean",
+    "declared",
+    "duration",
+    "endpoints",
+    "file_path",
+    "key",
+    "one_of",
+    "pattern",
+    "shown",
+    "split_endpoint",
+    "whole",
+    "words",
+]
 
 #: Marks a key without a default.
 REQUIRED: Any = attrs.NOTHING
@@ -32,8 +50,9 @@ def key(
     Declare one key of a section.
 
     :param doc: what it is for, in sentences for an operator.
-    :param default: the value when the key is absent (already converted); `REQUIRED` if there is none.
-    :param convert: text of the file to value; raises ValueError with a sentence that says what is wanted.
+    :param default: the value when the key is absent (converted); `REQUIRED` if there is none.
+    :param convert: text of the file to value; raises ValueError with a sentence that says what is
+        wanted.
     :param secret: kept out of ``repr``; the file may say ``NAME_file = PATH`` instead.
     :param example: what the sample configuration shows.
     :param name: the key's name in the file when it is not the attribute's.
@@ -42,8 +61,103 @@ def key(
         default=default,
         repr=not secret,
         kw_only=True,
-        metadata={"doc": doc, "convert": convert, "secret": secret, "example": example, "name": name},
+        metadata={
+            "doc": doc,
+            "convert": convert,
+            "secret": secret,
+            "example": example,
+            "name": name,
+        },
     )
+
+
+class ConfigError(Exception):
+    """
+    One thing that is wrong with the configuration, as a sentence for the operator.
+
+    A section's class may raise it in ``__attrs_post_init__``, and a factory in ``build``, with the
+    message and the key alone; the configuration reader adds the place.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str = "",
+        section: str = "",
+        file: str = "",
+        line: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+        self.section = section
+        self.file = file
+        self.line = line
+
+    def __str__(self) -> str:
+        file = f"{self.file}: " if self.file else ""
+        section = f"[{self.section}] " if self.section else ""
+        line = f" (line {self.line})" if self.line else ""
+        return f"{file}{section}{self.message}{line}"
+
+
+@attrs.frozen(kw_only=True)
+class Key:
+    """One key of a section as its class declares it; made by `declared`."""
+
+    name: str  # in the file
+    argument: str  # of the class
+    doc: str
+    default: Any  # `REQUIRED` if there is none; a factory's product otherwise
+    convert: Callable[[str], Any]
+    secret: bool
+    example: str
+
+    @property
+    def required(self) -> bool:
+        """Whether a section without it is wrong."""
+        return self.default is REQUIRED
+
+
+def declared(section_class: type) -> tuple[Key, ...]:
+    """Return the keys that a class made with `key` declares, in its order."""
+    found = []
+    for field in attrs.fields(section_class):
+        if "doc" not in field.metadata:
+            continue
+        default = field.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            default = default.factory()
+        found.append(
+            Key(
+                name=field.metadata["name"] or field.name,
+                argument=field.alias,
+                doc=field.metadata["doc"],
+                default=default,
+                convert=field.metadata["convert"],
+                secret=field.metadata["secret"],
+                example=field.metadata["example"],
+            )
+        )
+    return tuple(found)
+
+
+def shown(value: Any, convert: Callable[[str], Any] = str) -> str:
+    """Write a converted value the way that the file spells it; `convert` is what reads the text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if convert is duration:
+        return _shown_duration(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, re.Pattern):
+        return str(value.pattern)
+    if isinstance(value, tuple | list):
+        return " ".join(shown(each) for each in value)
+    return str(value)
 
 
 def boolean(text: str) -> bool:
@@ -105,3 +219,67 @@ def pattern(text: str) -> re.Pattern[str]:
         return re.compile(text.strip())
     except re.error as e:
         raise ValueError(f"{text!r} is not a regular expression: {e}") from None
+
+
+def _shown_duration(seconds: float) -> str:
+    """Write a time span with the largest unit that leaves a whole number."""
+    if seconds == 0:
+        return "0"
+    for unit in ("d", "h", "m", "s"):
+        count = seconds / _UNITS[unit]
+        if count == int(count) and (unit != "d" or count > 2):
+            return f"{int(count)}{unit}"
+    return f"{seconds * 1000:g}ms"
+
+
+def file_path(text: str) -> Path:
+    """Read a path; the configuration reader takes a relative one from the ini file's folder."""
+    if not text.strip():
+        raise ValueError("a path is wanted")
+    return Path(text.strip()).expanduser()
+
+
+def base_url(text: str) -> str:
+    """Read an http or https address without a query; a trailing slash is dropped."""
+    url = text.strip().rstrip("/")
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+        raise ValueError(f"{text!r} is not an address such as https://sms.example.org")
+    return url
+
+
+def split_endpoint(text: str) -> tuple[str, list[str], dict[str, str]]:
+    """
+    Cut an endpoint string into its protocol, its arguments and its named arguments.
+
+    The spelling is that of Twisted's endpoint strings: parts between colons, ``name=value`` parts,
+    and a backslash before a colon that belongs to a part.
+    """
+    parts = [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", text)]
+    named = dict(part.split("=", 1) for part in parts[1:] if "=" in part)
+    return parts[0].lower(), [part for part in parts[1:] if "=" not in part], named
+
+
+def endpoints(*protocols: str) -> Callable[[str], tuple[str, ...]]:
+    """
+    Make a reader of listening addresses such as ``udp:44444`` or ``tcp:8080:interface=127.0.0.1``.
+
+    :param protocols: the first words that are allowed; none allows every one that Twisted knows.
+    """
+
+    def read(text: str) -> tuple[str, ...]:
+        found = tuple(text.split())
+        for word in found:
+            protocol, arguments, named = split_endpoint(word)
+            wanted = f"{protocols[0] if protocols else 'tcp'}:PORT:interface=ADDRESS"
+            if ":" not in word or (protocols and protocol not in protocols):
+                allowed = f" ({', '.join(protocols)})" if len(protocols) > 1 else ""
+                raise ValueError(f"{word!r} is not a listening address; write {wanted}{allowed}")
+            if protocol in ("tcp", "tcp6", "udp", "ssl", "tls"):
+                port = named.get("port", arguments[0] if arguments else "")
+                if not (port.isascii() and port.isdigit() and int(port) < 65536):
+                    raise ValueError(f"{word!r} has no port between 0 and 65535; write {wanted}")
+        if not found:
+            raise ValueError("a listening address is wanted, for example tcp:8080")
+        return found
+
+    return read
