@@ -1,0 +1,55 @@
+"""
+Makes every module of wokkel 18.0.0 importable on current Twisted; import it before wokkel.
+
+wokkel's last release expects names that Twisted removed since (``_PY3``,
+``twisted.python.constants``) and helpers that warn on every call (``unicode``, ``iteritems``).
+They are put back here, in one place, rather than patched in site-packages.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import constantly  # type: ignore[import-untyped]
+from twisted.python import compat
+
+__all__ = ["install"]
+
+
+def _items(mapping: Any) -> Iterator[Any]:
+    return iter(mapping.items())
+
+
+def _values(mapping: Any) -> Iterator[Any]:
+    return iter(mapping.values())
+
+
+_NAMES: dict[str, Any] = {
+    "_PY3": True,
+    "unicode": str,
+    "StringType": str,
+    "iteritems": _items,
+    "itervalues": _values,
+}
+
+
+def install() -> None:
+    """Put the missing names back; doing it twice changes nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for name, value in _NAMES.items():
+            setattr(compat, name, value)
+    if importlib.util.find_spec("twisted.python.constants") is None:
+        module = types.ModuleType("twisted.python.constants")
+        for name in constantly.__all__:
+            setattr(module, name, getattr(constantly, name))
+        sys.modules["twisted.python.constants"] = module
+
+
+if "twisted.python.constants" not in sys.modules:
+    install()
