@@ -183,14 +183,17 @@ class XmppClient:
         self._stream.send(element)
         return stanza_id
 
-    def ask(self, kind: str, to: str, payload: str, *, timeout_s: float = 10) ->
-    Deferred[domish.Element]:
+    def ask(
+        self, kind: str, to: str, payload: str, *, timeout_s: float = 10
+    ) -> Deferred[domish.Element]:
         """Send an iq; fires with the result or the error stanza."""
         iq_id = secrets.token_hex(6)
         answer = self.wait_for(
-            lambda e: e.name == "iq"
-            and e.getAttribute("id") == iq_id
-            and e["type"] in ("result", "error"),
+            lambda e: (
+                e.name == "iq"
+                and e.getAttribute("id") == iq_id
+                and e["type"] in ("result", "error")
+            ),
             timeout_s,
         )
         self.send(f"<iq type='{kind}' to='{to}' id='{iq_id}'>{payload}</iq>")
@@ -240,7 +243,8 @@ class XmppClient:
     @property
     def errors(self) -> list[domish.Element]:
         """All messages of type error."""
-        return [e for e in self.stanzas if e.name == "message" and e.getAttribute("type") == "error"]
+        messages = (e for e in self.stanzas if e.name == "message")
+        return [e for e in messages if e.getAttribute("type") == "error"]
 
     @property
     def presences(self) -> list[domish.Element]:
@@ -281,9 +285,11 @@ class XmppClient:
     def wait_for_error(self, stanza_id: str, timeout_s: float = 10) -> Deferred[domish.Element]:
         """Fire with the error for a message of ours."""
         return self.wait_for(
-            lambda e: e.name == "message"
-            and e.getAttribute("type") == "error"
-            and e.getAttribute("id") == stanza_id,
+            lambda e: (
+                e.name == "message"
+                and e.getAttribute("type") == "error"
+                and e.getAttribute("id") == stanza_id
+            ),
             timeout_s,
         )
 
@@ -292,9 +298,11 @@ class XmppClient:
     ) -> Deferred[domish.Element]:
         """Fire with a presence of this bare or full JID and type."""
         return self.wait_for(
-            lambda e: e.name == "presence"
-            and e.getAttribute("type", "") == kind
-            and sender in (e.getAttribute("from", ""), e.getAttribute("from", "").split("/")[0]),
+            lambda e: (
+                e.name == "presence"
+                and e.getAttribute("type", "") == kind
+                and sender in (e.getAttribute("from", ""), e.getAttribute("from", "").split("/")[0])
+            ),
             timeout_s,
         )
 

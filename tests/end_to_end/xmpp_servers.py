@@ -316,7 +316,7 @@ Component "upload.{DOMAIN}" "http_file_share"
 
 
 class EjabberdServer(XmppServer):
-    """ejabberd, as an Erlang machine without node name and epmd; its TLS port speaks TLS at once."""
+    """ejabberd, as an Erlang machine without node name and epmd; with a component port for TLS."""
 
     package = "ejabberd"
     label = "ejabberd"
