@@ -201,7 +201,7 @@ class IMessageStore(Interface):
     """
 
     def accept(entry):
-        """Commit a `store.entries.Entry`; fires with `Accepted`."""
+        """Commit a `core.entries.Entry`; fires with `Accepted`."""
 
     def claim(delivery_ids, lease_until_ms):
         """Mark queued deliveries as *sending*; fires with the set of ids that are ours now."""
@@ -214,7 +214,7 @@ class IMessageStore(Interface):
         """
 
     def settle(results):
-        """Record a list of `store.entries.Settlement`; fires with the list of statuses reached."""
+        """Record a list of `core.entries.Settlement`; fires with the list of statuses reached."""
 
     def report(report, now_ms):
         """Record a `DeliveryReport`; fires with True if it changed a delivery."""
@@ -230,13 +230,13 @@ class IMessageStore(Interface):
         """Fires with the lanes that have a delivery due within that time."""
 
     def messages(query):
-        """Fires with a list of `MessageRecord` for a `store.entries.MessageQuery`."""
+        """Fires with a list of `MessageRecord` for a `core.entries.MessageQuery`."""
 
     def trace(message_id):
         """Fires with the `MessageRecord` with deliveries of every kind and their history, or None."""
 
     def queue(query):
-        """Fires with a list of `DeliveryRecord` for a `store.entries.QueueQuery`."""
+        """Fires with a list of `DeliveryRecord` for a `core.entries.QueueQuery`."""
 
     def depths():
         """Fires with a list of `QueueDepth`."""

@@ -15,6 +15,7 @@ import attrs
 from attrs import define, frozen
 
 from smsbridge.core.address import read_country, read_extensions, read_jids, read_sip_users
+from smsbridge.core.segments import Charset
 from smsbridge.keys import boolean, duration, key, one_of, pattern, whole, words
 
 __all__ = ["ADDRESS_KINDS", "Directory", "Line", "Person", "World"]
@@ -78,7 +79,8 @@ class Line:
         default="refuse",
         convert=one_of("refuse", "separate"),
     )
-    mms: bool = False  # set by gateways whose lines carry attachments
+    mms: bool = attrs.field(default=False, kw_only=True)  # its gateway carries attachments
+    charset: Charset = attrs.field(default=Charset.GSM, kw_only=True)  # how the device counts
 
 
 @frozen(kw_only=True)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Dialect, bindparam, delete, select
 from smsbridge.core.message import Accepted, Delivery, Kind, Status
 from smsbridge.store import schema
 from smsbridge.store.bulk import BulkInsert
-from smsbridge.store.entries import Entry
+from smsbridge.core.entries import Entry
 from smsbridge.store.rows import padded
 
 __all__ = ["Accept", "DeliveryRows"]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, exists, func, or_, select
 
 from smsbridge.core.message import Direction, Kind, Status
 from smsbridge.core.records import CallRecord, DeliveryRecord, MessageRecord, QueueDepth, Transition
-from smsbridge.store.entries import MessageQuery, QueueQuery
+from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.store.rows import media_of, padded
 from smsbridge.store.schema import calls, deliveries, delivery_events, line_facts, messages
 

@@ -37,7 +37,7 @@ from smsbridge.core.message import (
 from smsbridge.errors import REASONS, PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.store.accept import DeliveryRows
 from smsbridge.store.bulk import BulkUpdate
-from smsbridge.store.entries import Settlement
+from smsbridge.core.entries import Settlement
 from smsbridge.store.rows import padded
 from smsbridge.store.schema import deliveries, delivery_events, messages
 

@@ -26,7 +26,7 @@ from smsbridge.errors import TemporaryFailure
 from smsbridge.interfaces import IMessageStore
 from smsbridge.store import database, history
 from smsbridge.store.accept import Accept, DeliveryRows
-from smsbridge.store.entries import Entry, MessageQuery, QueueQuery, Settlement
+from smsbridge.core.entries import Entry, MessageQuery, QueueQuery, Settlement
 from smsbridge.store.progress import (
     Claim,
     ClaimRequest,

@@ -1,0 +1,45 @@
+"""Tells those who watch (a terminal, a browser) which messages are new or have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.logger import Logger
+
+__all__ = ["Changes"]
+
+Watcher = Callable[[list[str]], None]
+
+
+class Changes:
+    """A list of watchers; costs nothing while nobody watches."""
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._watchers: list[Watcher] = []
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` with the ids of changed messages from now on; returns what ends it."""
+        self._watchers.append(watcher)
+
+        def stop() -> None:
+            if watcher in self._watchers:
+                self._watchers.remove(watcher)
+
+        return stop
+
+    def __bool__(self) -> bool:
+        return bool(self._watchers)
+
+    def tell(self, message_ids: Iterable[str]) -> None:
+        """Tell every watcher."""
+        if not self._watchers:
+            return
+        ids = [message_id for message_id in dict.fromkeys(message_ids) if message_id]
+        for watcher in list(self._watchers):
+            try:
+                watcher(ids)
+            except Exception:
+                # One watcher's mistake must neither stop the others nor the message on its way.
+                self.log.failure("a watcher failed")

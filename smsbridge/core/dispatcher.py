@@ -1,0 +1,594 @@
+"""
+Hands due deliveries to gateways and records what became of them.
+
+Everything is done by *lane*: a line, a stream, an address of record, whatever takes one thing after
+another.  An open lane has a short queue in memory.  It is *complete* when that queue is all that the
+store holds for the lane; then what is newly accepted is appended without asking the store, and where
+the next hop recognizes repeats it is even born ``sending`` in the transaction that accepts it.  As soon
+as anything disturbs this (too much at once, a retry, a closed lane), the queue is given back and filled
+again from the store, in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from attrs import define, evolve, field
+from zope.interface import implementer
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smsbridge.core import retry
+from smsbridge.core.changes import Changes
+from smsbridge.core.directory import World
+from smsbridge.core.message import Delivery, Kind, NotTried, Outcome, Sent, Status
+from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
+from smsbridge.interfaces import IGateway, ILanes, IMessageStore
+from smsbridge.core.entries import Settlement
+
+__all__ = ["Counts", "Dispatcher"]
+
+_IN_MEMORY: Final = 1000  # deliveries of one lane; the store is the queue
+_REFILL: Final = 500
+_SWEEP_EVERY_S: Final = 1.0
+_SWEEP_OVERLAP_MS: Final = 10_000  # other nodes' clocks and long commits
+_LOOK_AFTER_EVERY_S: Final = 15.0
+_LEASE_MARGIN_MS: Final = 60_000
+_FAST_S: Final = 0.05  # a lane that settles a batch within this gets a larger one
+_SLOW_S: Final = 0.2
+
+
+@define
+class Counts:
+    """What a gateway was given and what became of it, for the metrics."""
+
+    sent: int = 0
+    delivered: int = 0
+    failed: int = 0
+    expired: int = 0
+    uncertain: int = 0
+    retried: int = 0
+
+
+@define(eq=False)
+class _Lane:
+    name: str
+    gateway: IGateway
+    is_open: bool = False
+    complete: bool = False
+    busy: bool = False
+    refilling: bool = False
+    epoch: int = 0  # changes whenever the queue in memory is given back
+    reserved: int = 0  # born `sending`, commit under way
+    size: int = 1
+    resume_at: float = 0.0
+    wake: IDelayedCall | None = None
+    ready: deque[Delivery] = field(factory=deque)
+    closed_for: tuple[str, str] = ("peer-down", "")
+
+
+@implementer(ILanes)
+class Dispatcher(Service):
+    """
+    Claims, sends, records.
+
+    :param clock: seconds for pace and timers.
+    :param now_ms: the time of day in milliseconds since 1970 UTC.
+    :param chance: random numbers of [0, 1).
+    :param notify_after_s: after this long a sender hears that the text still waits.
+    """
+
+    log = Logger()
+    name = "dispatcher"
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        now_ms: Callable[[], int],
+        chance: Callable[[], float],
+        store: IMessageStore,
+        world: World,
+        changes: Changes,
+        notify_after_s: float = 120.0,
+    ) -> None:
+        self._clock = clock
+        self._now_ms = now_ms
+        self._chance = chance
+        self._store = store
+        self._world = world
+        self._changes = changes
+        self.notify_after_s = notify_after_s
+        self._gateways: dict[str, IGateway] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self._recovering: set[str] = set()  # gateways whose interrupted attempts are not decided on
+        self.counts: dict[str, Counts] = {}
+        self._swept_until_ms = 0
+        self._sweeper = LoopingCall(self._sweep)
+        self._caretaker = LoopingCall(self._look_after)
+        self._idle: list[Deferred[None]] = []
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Decide on what an earlier process left behind, then begin."""
+        Service.startService(self)
+        self._swept_until_ms = self._now_ms()
+        for label in self._gateways:
+            self._recover(label)
+        for loop, interval in (
+            (self._sweeper, _SWEEP_EVERY_S),
+            (self._caretaker, _LOOK_AFTER_EVERY_S),
+        ):
+            loop.clock = self._clock
+            loop.start(interval, now=False).addErrback(self._bug)
+
+    def stopService(self) -> Deferred[None]:
+        """Begin nothing more; fires when what is under way is recorded, after 10 s at the latest."""
+        Service.stopService(self)
+        for loop in (self._sweeper, self._caretaker):
+            if loop.running:
+                loop.stop()
+        for lane in self._lanes.values():
+            self._give_back(lane)
+        done: Deferred[None] = Deferred()
+        if not any(lane.busy for lane in self._lanes.values()):
+            done.callback(None)
+            return done
+        self._idle.append(done)
+        done.addTimeout(10.0, self._clock)
+        return done.addErrback(lambda failure: failure.trap(TimeoutError) and None)
+
+    def add_gateway(self, gateway: IGateway) -> None:
+        """Make a gateway known; its lanes begin closed."""
+        self._gateways[gateway.label] = gateway
+        self.counts.setdefault(gateway.label, Counts())
+        if self.running:
+            self._recover(gateway.label)
+
+    def remove_gateway(self, label: str) -> None:
+        """Forget a gateway that has stopped; what waits for it stays in the store."""
+        self._gateways.pop(label, None)
+        for name in [name for name, lane in self._lanes.items() if lane.gateway.label == label]:
+            lane = self._lanes.pop(name)
+            lane.is_open = False
+            self._give_back(lane)
+
+    def _recover(self, label: str) -> None:
+        gateway = self._gateways[label]
+        self._recovering.add(label)
+        mine = [label] if gateway.recognizes_repeats else []
+        others = [] if gateway.recognizes_repeats else [label]
+
+        def recovered(found: tuple[int, int, list[str]]) -> None:
+            again, uncertain, lanes = found
+            if again or uncertain:
+                self.log.warn(
+                    "{gateway}: of the attempts that were interrupted, {again} are made again, "
+                    "{uncertain} may or may not have been sent",
+                    gateway=label,
+                    again=again,
+                    uncertain=uncertain,
+                )
+            self._recovering.discard(label)
+            self.poke(lanes)
+            for lane in list(self._lanes.values()):
+                if lane.gateway is gateway:
+                    self._pump(lane)
+
+        self._store.recover(mine, others, self._now_ms(), True).addCallbacks(recovered, self._bug)
+
+    # -- what gateways say -----------------------------------------------------------------------
+
+    def lane_of(self, gateway: str, line: str, destination: str) -> str:
+        """Name the lane of a delivery; for a gateway of another node, its label."""
+        known = self._gateways.get(gateway)
+        return known.lane(line, destination) if known is not None else gateway
+
+    def recognizes_repeats(self, gateway: str) -> bool:
+        """Whether the next hop behind a gateway takes a repeat for the same."""
+        known = self._gateways.get(gateway)
+        return known is not None and known.recognizes_repeats
+
+    def open(self, gateway: str, lane: str) -> None:
+        """See `ILanes.open`."""
+        known = self._lanes.get(lane)
+        if known is None:
+            owner = self._gateways.get(gateway)
+            if owner is None:
+                return
+            known = self._lanes[lane] = _Lane(lane, owner)
+        if not known.is_open:
+            known.is_open = True
+            known.complete = False
+            known.size = 1
+            self._pump(known)
+
+    def close(self, gateway: str, lane: str, reason: str, text: str = "") -> None:
+        """See `ILanes.close`."""
+        known = self._lanes.get(lane)
+        if known is None:
+            owner = self._gateways.get(gateway)
+            if owner is None:
+                return
+            known = self._lanes[lane] = _Lane(lane, owner)
+        known.closed_for = (reason, text)
+        if known.is_open:
+            known.is_open = False
+            self._give_back(known)
+
+    def why_closed(self, lane: str) -> tuple[str, str] | None:
+        """Return the reason and sentence for which a lane is closed, None if it is open."""
+        known = self._lanes.get(lane)
+        if known is None:
+            return ("peer-down", "")
+        return None if known.is_open else known.closed_for
+
+    # -- what the inbox says ---------------------------------------------------------------------
+
+    def reserve(self, lane: str) -> int | None:
+        """
+        Ask whether a delivery about to be committed may be born ``sending``.
+
+        Returns what `arrived` wants to hear again, or None: it is born queued.
+        """
+        known = self._lanes.get(lane)
+        if (
+            known is None
+            or not known.is_open
+            or not known.complete
+            or not known.gateway.recognizes_repeats
+            or len(known.ready) + known.reserved >= _IN_MEMORY
+            or known.gateway.label in self._recovering
+            or not self.running
+        ):
+            return None
+        known.reserved += 1
+        return known.epoch
+
+    def lease_ms(self, gateway: str) -> int:
+        """Return for how long an attempt of a gateway is ours."""
+        known = self._gateways.get(gateway)
+        seconds = known.settle_within_s if known is not None else 0.0
+        return int(seconds * 1000) + _LEASE_MARGIN_MS
+
+    def arrived(self, delivery: Delivery, reservation: int | None) -> None:
+        """Take note of a delivery that was committed just now."""
+        lane = self._lanes.get(delivery.lane)
+        if lane is None:
+            if reservation is not None:
+                self._record([(delivery, NotTried())])
+            return
+        if reservation is not None:
+            lane.reserved -= 1
+            if lane.epoch != reservation:
+                self._record([(delivery, NotTried())])
+                lane.complete = False
+            else:
+                lane.ready.append(delivery)
+        elif lane.complete and len(lane.ready) < _IN_MEMORY:
+            lane.ready.append(delivery)
+        else:
+            lane.complete = False
+        if not lane.busy:
+            self._pump(lane)
+
+    def not_arrived(self, lane: str, reservation: int | None) -> None:
+        """Take a reservation back: the commit failed, or it was a repeat."""
+        known = self._lanes.get(lane)
+        if known is not None and reservation is not None:
+            known.reserved -= 1
+
+    def poke(self, lanes: Iterable[str]) -> None:
+        """Look into the store for these lanes: it got something that memory does not have."""
+        for name in dict.fromkeys(lanes):
+            lane = self._lanes.get(name)
+            if lane is not None:
+                lane.complete = False
+                self._pump(lane)
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def _pump(self, lane: _Lane) -> None:
+        """Begin with what the lane has, or look for more."""
+        if (
+            lane.busy
+            or not lane.is_open
+            or not self.running
+            or lane.gateway.label in self._recovering
+        ):
+            return
+        if not lane.ready:
+            if not lane.complete:
+                self._refill(lane)
+            return
+        lane.busy = True
+        Deferred.fromCoroutine(self._work(lane)).addErrback(self._bug)
+
+    def _refill(self, lane: _Lane) -> None:
+        if lane.refilling:
+            return
+        lane.refilling = True
+        epoch = lane.epoch
+
+        def filled(found: tuple[list[Delivery], bool]) -> None:
+            lane.refilling = False
+            deliveries, complete = found
+            if lane.epoch != epoch or not lane.is_open:
+                self._pump(lane)
+                return
+            lane.ready.extend(deliveries)
+            lane.complete = complete
+            if deliveries:
+                self._pump(lane)
+
+        def failed(failure: Failure) -> None:
+            lane.refilling = False
+            self._store_failed(failure)
+
+        self._store.refill(lane.name, self._now_ms(), _REFILL).addCallbacks(filled, failed)
+
+    async def _work(self, lane: _Lane) -> None:
+        """Send what is ready, batch after batch."""
+        try:
+            while lane.ready and lane.is_open and self.running:
+                pause = lane.resume_at - self._clock.seconds()
+                if pause > 0:
+                    self._wake_after(lane, pause)
+                    return
+                await self._send(lane, self._take(lane))
+        finally:
+            lane.busy = False
+            if not self.running:
+                self._note_idle()
+        self._pump(lane)
+
+    def _take(self, lane: _Lane) -> list[Delivery]:
+        size = lane.gateway.batch_size if lane.gateway.recognizes_repeats else lane.size
+        if self._pace(lane.ready[0]) > 0:
+            size = 1
+        ready = lane.ready
+        return [ready.popleft() for _ in range(min(size, len(ready)))]
+
+    def _pace(self, delivery: Delivery) -> float:
+        if not delivery.line or delivery.person:
+            return 0.0
+        line = self._world.directory.lines.get(delivery.line)
+        return line.pace if line is not None else 0.0
+
+    async def _send(self, lane: _Lane, batch: list[Delivery]) -> None:
+        now_ms = self._now_ms()
+        late = [delivery for delivery in batch if delivery.expires_at_ms <= now_ms]
+        if late:
+            self._record([(delivery, TemporaryFailure("expired")) for delivery in late])
+            batch = [delivery for delivery in batch if delivery.expires_at_ms > now_ms]
+        unclaimed = [delivery for delivery in batch if delivery.status is Status.QUEUED]
+        if unclaimed:
+            claimed = await self._claim(lane, unclaimed, now_ms)
+            batch = [
+                evolve(delivery, status=Status.SENDING, attempts=delivery.attempts + 1)
+                if delivery.status is Status.QUEUED
+                else delivery
+                for delivery in batch
+                if delivery.status is not Status.QUEUED or delivery.delivery_id in claimed
+            ]
+        if not batch:
+            return
+        if not lane.is_open or not self.running:
+            self._record([(delivery, NotTried()) for delivery in batch])
+            return
+        began = self._clock.seconds()
+        outcomes = await self._deliver(lane, batch)
+        took = self._clock.seconds() - began
+        if took < _FAST_S and len(batch) >= lane.size:
+            lane.size = min(lane.size * 2, lane.gateway.batch_size)
+        elif took > _SLOW_S:
+            lane.size = max(1, lane.size // 2)
+        pace = self._pace(batch[0])
+        if pace > 0:
+            lane.resume_at = began + pace
+        self._record(list(zip(batch, outcomes, strict=True)), lane)
+
+    async def _claim(self, lane: _Lane, unclaimed: Sequence[Delivery], now_ms: int) -> set[str]:
+        lease = now_ms + self.lease_ms(lane.gateway.label)
+        try:
+            claimed: set[str] = await self._store.claim(
+                [delivery.delivery_id for delivery in unclaimed], now_ms, lease
+            )
+        except TemporaryFailure as e:
+            self.log.warn("could not claim for {lane}: {reason}", lane=lane.name, reason=e.text)
+            self._give_back(lane)
+            return set()
+        if self._changes:
+            self._changes.tell(delivery.message_id for delivery in unclaimed)
+        return claimed
+
+    async def _deliver(self, lane: _Lane, batch: list[Delivery]) -> Sequence[Outcome]:
+        gateway = lane.gateway
+        try:
+            attempt: Deferred[Sequence[Outcome]] = gateway.deliver(lane.name, batch)
+            attempt.addTimeout(gateway.settle_within_s, self._clock)
+            outcomes = await attempt
+            if len(outcomes) == len(batch):
+                return outcomes
+            self.log.error(
+                "{gateway} settled {settled} of {given} deliveries",
+                gateway=gateway.label,
+                settled=len(outcomes),
+                given=len(batch),
+            )
+        except TimeoutError:
+            self.log.warn(
+                "{gateway} did not settle a delivery of {lane} in time",
+                gateway=gateway.label,
+                lane=lane.name,
+            )
+        except Exception:
+            # Whatever a gateway does must not end the lane; nobody knows what left.
+            self.log.failure("{gateway} failed to deliver", gateway=gateway.label)
+        lost: Outcome = (
+            TemporaryFailure("internal") if gateway.recognizes_repeats else UnknownOutcome()
+        )
+        return [lost] * len(batch)
+
+    # -- recording -------------------------------------------------------------------------------
+
+    def _record(
+        self, results: Sequence[tuple[Delivery, Outcome]], lane: _Lane | None = None
+    ) -> None:
+        """Settle attempts; a lane in which one must be made again is filled anew, in order."""
+        now_ms = self._now_ms()
+        settlements: list[Settlement] = []
+        disturbed = False
+        for delivery, outcome in results:
+            retry_at_ms = None
+            if isinstance(outcome, TemporaryFailure):
+                retry_at_ms = self._retry_at(delivery, outcome, lane, now_ms)
+                disturbed = True
+            elif isinstance(outcome, NotTried):
+                disturbed = True
+            settlements.append(
+                Settlement(delivery, outcome, now_ms, retry_at_ms, self._tells_sent(delivery))
+            )
+        self._count(settlements)
+        if disturbed:
+            for name in {delivery.lane for delivery, _ in results}:
+                known = self._lanes.get(name)
+                if known is not None:
+                    self._give_back(known)
+
+        def settled(lanes: list[str]) -> None:
+            if lanes:
+                self.poke(lanes)
+            if self._changes:
+                self._changes.tell(s.delivery.message_id for s in settlements)
+
+        self._store.settle(settlements).addCallbacks(settled, self._store_failed)
+
+    def _retry_at(
+        self, delivery: Delivery, failure: TemporaryFailure, lane: _Lane | None, now_ms: int
+    ) -> int | None:
+        if failure.reason == "expired":
+            return None
+        if lane is not None and not lane.is_open and failure.retry_after_s is None:
+            return now_ms  # the closed lane holds it back
+        delay = retry.delay_s(delivery.attempts, self._chance(), failure.retry_after_s)
+        at_ms = now_ms + int(delay * 1000)
+        return at_ms if at_ms < delivery.expires_at_ms else None
+
+    def _tells_sent(self, delivery: Delivery) -> bool:
+        if delivery.kind is not Kind.MESSAGE or delivery.person or not delivery.line:
+            return False
+        line = self._world.directory.lines.get(delivery.line)
+        return line is not None and line.receipts == "submitted"
+
+    def _give_back(self, lane: _Lane) -> None:
+        """Empty the queue in memory; what was born ``sending`` becomes queued again."""
+        lane.epoch += 1
+        lane.complete = False
+        born = [
+            (delivery, NotTried()) for delivery in lane.ready if delivery.status is Status.SENDING
+        ]
+        lane.ready.clear()
+        if born:
+            now_ms = self._now_ms()
+            self._store.settle(
+                [Settlement(delivery, outcome, now_ms) for delivery, outcome in born]
+            ).addErrback(self._store_failed)
+
+    def _count(self, settlements: Sequence[Settlement]) -> None:
+        for settlement in settlements:
+            delivery, outcome = settlement.delivery, settlement.outcome
+            counts = self.counts[delivery.gateway]
+            if isinstance(outcome, Sent):
+                counts.sent += 1
+                if outcome.delivered:
+                    counts.delivered += 1
+                continue
+            if isinstance(outcome, NotTried):
+                continue
+            if isinstance(outcome, UnknownOutcome):
+                counts.uncertain += 1
+            elif isinstance(outcome, PermanentFailure):
+                counts.failed += 1
+            elif settlement.retry_at_ms is None:
+                counts.expired += 1
+            else:
+                counts.retried += 1
+            self.log.info(
+                "{gateway}: {message_id} attempt {attempt}: {reason} {detail}",
+                gateway=delivery.gateway,
+                message_id=delivery.message_id,
+                attempt=delivery.attempts,
+                reason=outcome.reason,
+                detail=outcome.detail,
+            )
+
+    # -- looking after ---------------------------------------------------------------------------
+
+    def retry_at_ms(self, attempts: int = 1) -> int:
+        """Return when a delivery that the next hop gave back may be sent again."""
+        return self._now_ms() + int(retry.delay_s(attempts, self._chance()) * 1000)
+
+    def _wake_after(self, lane: _Lane, seconds: float) -> None:
+        if lane.wake is not None and lane.wake.active():
+            return
+
+        def wake() -> None:
+            lane.wake = None
+            self._pump(lane)
+
+        lane.wake = self._clock.callLater(seconds, wake)
+
+    def _sweep(self) -> Any:
+        """Find lanes in which something has become due: a retry, or the work of another node."""
+        until_ms = self._now_ms()
+        after_ms = self._swept_until_ms - _SWEEP_OVERLAP_MS
+        self._swept_until_ms = until_ms
+
+        def due(lanes: list[str]) -> None:
+            self.poke(
+                name
+                for name in lanes
+                if (lane := self._lanes.get(name)) is not None and not lane.ready and not lane.busy
+            )
+
+        return self._store.lanes_due(after_ms, until_ms).addCallbacks(due, self._store_failed)
+
+    def _look_after(self) -> Any:
+        """Tell senders what waits, expire what waited too long, take over what a dead node left."""
+        now_ms = self._now_ms()
+        closed = {lane.name: lane.closed_for for lane in self._lanes.values() if not lane.is_open}
+        self._store.tell_waiting(
+            now_ms - int(self.notify_after_s * 1000), now_ms, closed
+        ).addCallbacks(self.poke, self._store_failed)
+        repeatable = [g.label for g in self._gateways.values() if g.recognizes_repeats]
+        others = [g.label for g in self._gateways.values() if not g.recognizes_repeats]
+
+        def taken_over(found: tuple[int, int, list[str]]) -> None:
+            self.poke(found[2])
+
+        return self._store.recover(repeatable, others, now_ms, False).addCallbacks(
+            taken_over, self._store_failed
+        )
+
+    def _note_idle(self) -> None:
+        if self._idle and not any(lane.busy for lane in self._lanes.values()):
+            waiting, self._idle = self._idle, []
+            for done in waiting:
+                done.callback(None)
+
+    def _store_failed(self, failure: Failure) -> None:
+        if failure.check(TemporaryFailure):
+            self.log.error("the store did not take a record: {reason}", reason=str(failure.value))
+        else:
+            self.log.failure("the store failed", failure=failure)
+
+    def _bug(self, failure: Failure) -> None:
+        self.log.failure("the dispatcher failed", failure=failure)

@@ -1,0 +1,531 @@
+"""
+Where everything that comes in goes: checks it, routes it, commits it, and lets the dispatcher know.
+
+The way of a text from the network is the hot path: plain functions and one Deferred, no coroutine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from zope.interface import implementer
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smsbridge.core.address import mask, parse_sender
+from smsbridge.core.changes import Changes
+from smsbridge.core.directory import Directory, Line, World
+from smsbridge.core.dispatcher import Dispatcher
+from smsbridge.core.limits import DailyCount, EchoGuard, TokenBuckets
+from smsbridge.core.message import (
+    Accepted,
+    Call,
+    Delivery,
+    DeliveryReport,
+    Direction,
+    FromNetwork,
+    FromPerson,
+    Kind,
+    Status,
+    UssdNotice,
+)
+from smsbridge.core.routing import conversation, persons_of, route_outbound, targets_of
+from smsbridge.core.segments import count
+from smsbridge.errors import Refused, TemporaryFailure
+from smsbridge.interfaces import IInbox, IMessageStore
+from smsbridge.core.entries import Entry, NewMessage
+
+__all__ = ["Inbox", "Tally"]
+
+_PERSON_LIFE_MS: Final = 30 * 86_400_000  # how long a text waits for a person's side to come back
+_NOTICE_LIFE_MS: Final = 2 * 86_400_000
+_MOST_REMEMBERED: Final = 10_000
+_LONGEST_BODY: Final = 200_000
+
+# What no database and no wire can carry; everything else is stored as it came.
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+
+
+class Tally:
+    """Plain counters for the metrics."""
+
+    __slots__ = ("accepted", "duplicates", "refused")
+
+    def __init__(self) -> None:
+        self.accepted: dict[str, int] = {}  # by gateway
+        self.duplicates = 0
+        self.refused = 0
+
+
+@implementer(IInbox)
+class Inbox:
+    """
+    Accepts messages and reports.
+
+    :param now_ms: the time of day in milliseconds since 1970 UTC.
+    :param seconds: a clock that never goes back, for rates.
+    :param new_id: makes message ids: UUID version 7 as text.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: IMessageStore,
+        dispatcher: Dispatcher,
+        world: World,
+        changes: Changes,
+        now_ms: Callable[[], int],
+        seconds: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._world = world
+        self._changes = changes
+        self._now_ms = now_ms
+        self._new_id = new_id
+        self.tally = Tally()
+        self.daily = DailyCount()
+        self._rates = TokenBuckets(seconds)
+        self._echoes = EchoGuard(seconds)
+        self._recent: OrderedDict[tuple[str, str], str] = OrderedDict()
+        # Routes of texts from the network, by line; made anew for every directory.
+        self._routes: dict[str, tuple[Line, tuple[tuple[str, str, str, str], ...]]] = {}
+        self._routes_of: Directory | None = None
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def accept(self, incoming: FromNetwork | FromPerson) -> Deferred[Accepted]:
+        """See `IInbox.accept`."""
+        try:
+            if isinstance(incoming, FromNetwork):
+                return self._accept_network(incoming)
+            return self._accept_person(incoming)
+        except Refused as e:
+            self.tally.refused += 1
+            return fail(e)
+
+    def _accept_network(self, incoming: FromNetwork) -> Deferred[Accepted]:
+        directory = self._world.directory
+        if directory is not self._routes_of:
+            self._routes.clear()
+            self._routes_of = directory
+        route = self._routes.get(incoming.line)
+        if route is None:
+            route = self._route_network(directory, incoming.line)
+        line, targets = route
+        now_ms = self._now_ms()
+        sender = parse_sender(_storable(incoming.sender), directory.country)
+        body = _storable(incoming.body)
+        recipients = incoming.recipients or (line.number or line.label,)
+        if len(recipients) > 1:
+            parties = tuple({sender, *recipients} - {line.number, line.label})
+        else:
+            parties = (sender,)
+        conversation_name = conversation(line.label, parties)
+        message_id = self._new_id()
+        dispatcher = self._dispatcher
+        deliveries: list[Delivery] = []
+        reservations: list[int | None] = []
+        lease_ms = 0
+        for number, (person, gateway, destination, lane) in enumerate(targets):
+            reservation = dispatcher.reserve(lane)
+            if reservation is not None:
+                lease_ms = max(lease_ms, dispatcher.lease_ms(gateway))
+            reservations.append(reservation)
+            deliveries.append(
+                Delivery(
+                    f"{message_id}.{number}",
+                    message_id,
+                    Kind.MESSAGE,
+                    gateway,
+                    lane,
+                    line.label,
+                    person,
+                    destination,
+                    f"{conversation_name} {destination}"[:600],
+                    Status.QUEUED if reservation is None else Status.SENDING,
+                    0 if reservation is None else 1,
+                    now_ms,
+                    now_ms + _PERSON_LIFE_MS,
+                    body,
+                    sender,
+                    "",
+                    recipients,
+                    Direction.IN,
+                    incoming.media,
+                )
+            )
+        message = NewMessage(
+            message_id,
+            Direction.IN,
+            line.label,
+            sender,
+            recipients,
+            "",
+            body,
+            conversation_name,
+            0,
+            now_ms,
+            incoming.sent_at_ms,
+            None,
+            "",
+            incoming.media,
+        )
+        if incoming.dedup_key:
+            entry = Entry(
+                message,
+                tuple(deliveries),
+                now_ms,
+                now_ms,
+                now_ms + lease_ms,
+                line.gateway,
+                f"{line.label} {_storable(incoming.dedup_key)}",
+                now_ms + int(incoming.dedup_for_s * 1000),
+            )
+        else:
+            entry = Entry(message, tuple(deliveries), now_ms, now_ms, now_ms + lease_ms)
+        return self._commit(entry, reservations, line.gateway)
+
+    def _route_network(
+        self, directory: Directory, label: str
+    ) -> tuple[Line, tuple[tuple[str, str, str, str], ...]]:
+        line = directory.lines.get(label)
+        if line is None:
+            raise Refused("unknown-line", f"There is no line {label} in the configuration.")
+        targets = tuple(
+            (
+                target.person,
+                target.gateway,
+                target.destination,
+                self._dispatcher.lane_of(target.gateway, label, target.destination),
+            )
+            for person in persons_of(directory, label)
+            for target in targets_of(directory, person)
+        )
+        if not targets:
+            self.log.warn(
+                "nobody gets the texts of line {line}: give a person 'lines = {line}' or "
+                "'fallback = yes'; they are kept in the history",
+                line=label,
+            )
+        self._routes[label] = (line, targets)
+        return line, targets
+
+    def _accept_person(self, incoming: FromPerson) -> Deferred[Accepted]:
+        directory = self._world.directory
+        origin = incoming.origin
+        gateway = origin.gateway if origin is not None else ""
+        repeated = self._recent.get((gateway, incoming.dedup_key)) if incoming.dedup_key else None
+        if repeated is not None:
+            self.tally.duplicates += 1
+            return succeed(Accepted(message_id=repeated, duplicate=True))
+        body = _storable(incoming.body)
+        if not body.strip() and not incoming.media:
+            raise Refused("empty")
+        if len(body) > _LONGEST_BODY:
+            raise Refused("too-long", f"The text has {len(body)} characters.")
+        outbound = route_outbound(directory, incoming)
+        line = outbound.line
+        now_ms = self._now_ms()
+        segments = 0
+        if line is not None:
+            if incoming.media and not line.mms:
+                raise Refused(
+                    "media-unsupported",
+                    f"Line {line.label} cannot carry attachments; send the link as a text instead.",
+                )
+            segments = self._segments(line, body)
+            self._check_rates(directory, incoming, line, outbound.numbers, body, segments, now_ms)
+        message_id = self._new_id()
+        recipients = (*outbound.numbers, *(person.label for person in outbound.persons))
+        sender = incoming.sender
+        if not sender:
+            sender = (line.number or line.label) if line is not None else incoming.person
+        conversation_name = (
+            conversation(line.label, recipients)
+            if line is not None
+            else conversation("", (incoming.person, *recipients))
+        )
+        deliveries: list[Delivery] = []
+
+        def add(gateway: str, person: str, destination: str, expires_at_ms: int) -> None:
+            label = line.label if line is not None else ""
+            deliveries.append(
+                Delivery(
+                    f"{message_id}.{len(deliveries)}",
+                    message_id,
+                    Kind.MESSAGE,
+                    gateway,
+                    self._dispatcher.lane_of(gateway, label, destination),
+                    label,
+                    person,
+                    destination,
+                    f"{conversation_name} {destination}"[:600],
+                    Status.QUEUED,
+                    0,
+                    now_ms,
+                    expires_at_ms,
+                    body,
+                    sender,
+                    incoming.person,
+                    recipients,
+                    Direction.OUT if line is not None else Direction.INTERNAL,
+                    incoming.media,
+                )
+            )
+
+        if line is not None:
+            for number in outbound.numbers:
+                add(line.gateway, "", number, now_ms + int(line.expire * 1000))
+        for person in outbound.persons:
+            targets = targets_of(directory, person)
+            if not targets:
+                raise Refused("unroutable", f"{person.label} has no address at which texts arrive.")
+            for target in targets:
+                add(target.gateway, person.label, target.destination, now_ms + _PERSON_LIFE_MS)
+        message = NewMessage(
+            message_id,
+            Direction.OUT if line is not None else Direction.INTERNAL,
+            line.label if line is not None else "",
+            sender,
+            recipients,
+            incoming.person,
+            body,
+            conversation_name,
+            segments * len(outbound.numbers),
+            now_ms,
+            None,
+            origin,
+            self._dispatcher.lane_of(origin.gateway, "", origin.address)
+            if origin is not None
+            else "",
+            incoming.media,
+        )
+        due_at_ms = max(now_ms, incoming.not_before_ms or 0)
+        entry = Entry(
+            message,
+            tuple(deliveries),
+            now_ms,
+            due_at_ms,
+            0,
+            gateway,
+            _storable(incoming.dedup_key),
+            now_ms + int(incoming.dedup_for_s * 1000),
+        )
+        if line is not None:
+            self.daily.add(line.label, segments * len(outbound.numbers), now_ms)
+            self.log.info(
+                "{gateway}: {message_id} from {person} on line {line} to {peer}",
+                gateway=line.gateway,
+                message_id=message_id,
+                person=incoming.person or "the operator",
+                line=line.label,
+                peer=" ".join(mask(number) for number in outbound.numbers),
+            )
+        committed = self._commit(entry, [None] * len(deliveries), gateway, due_at_ms > now_ms)
+        if incoming.dedup_key:
+            committed.addCallback(self._remember, (gateway, incoming.dedup_key))
+        return committed
+
+    def _segments(self, line: Line, body: str) -> int:
+        counted = count(body, line.charset)
+        if counted.segments > line.max_segments:
+            raise Refused(
+                "too-long",
+                f"This text would need {counted.segments} texts; line {line.label} sends at most "
+                f"{line.max_segments} for one message.",
+            )
+        return counted.segments
+
+    def _check_rates(
+        self,
+        directory: Directory,
+        incoming: FromPerson,
+        line: Line,
+        numbers: tuple[str, ...],
+        body: str,
+        segments: int,
+        now_ms: int,
+    ) -> None:
+        total = segments * len(numbers)
+        if line.daily_cap and self.daily.of(line.label, now_ms) + total > line.daily_cap:
+            raise Refused(
+                "daily-cap",
+                f"Line {line.label} may send {line.daily_cap} text segments a day and has sent "
+                f"{self.daily.of(line.label, now_ms)}; it goes on at midnight UTC.",
+            )
+        person = directory.persons.get(incoming.person)
+        if person is None:
+            return
+        for number in numbers:
+            if self._echoes.goes_round(f"{person.label} {line.label}", number, body):
+                raise Refused("loop")
+        wait_s = self._rates.wait_s(person.label, person.rate, person.burst, len(numbers))
+        if wait_s > 0:
+            raise Refused(
+                "throttled",
+                f"Too many texts in a short time; try again in {max(1, round(wait_s))} seconds.",
+            )
+
+    def _remember(self, accepted: Accepted, key: tuple[str, str]) -> Accepted:
+        """Keep what was accepted lately, so that a repeat is answered before any limit is asked."""
+        self._recent[key] = accepted.message_id
+        if len(self._recent) > _MOST_REMEMBERED:
+            self._recent.popitem(last=False)
+        return accepted
+
+    # -- the commit ------------------------------------------------------------------------------
+
+    def _commit(
+        self,
+        entry: Entry,
+        reservations: list[int | None],
+        gateway: str,
+        later: bool = False,
+    ) -> Deferred[Any]:
+        dispatcher = self._dispatcher
+        deliveries = entry.deliveries
+
+        def committed(accepted: Accepted) -> Accepted:
+            if accepted.duplicate:
+                self.tally.duplicates += 1
+                for delivery, reservation in zip(deliveries, reservations, strict=True):
+                    dispatcher.not_arrived(delivery.lane, reservation)
+                return accepted
+            accepted_by = self.tally.accepted
+            accepted_by[gateway] = accepted_by.get(gateway, 0) + 1
+            for delivery, reservation in zip(deliveries, reservations, strict=True):
+                if later:
+                    dispatcher.poke((delivery.lane,))
+                else:
+                    dispatcher.arrived(delivery, reservation)
+            if self._changes:
+                self._changes.tell((accepted.message_id,))
+            return accepted
+
+        def failed(failure: Failure) -> Failure:
+            for delivery, reservation in zip(deliveries, reservations, strict=True):
+                dispatcher.not_arrived(delivery.lane, reservation)
+            if not failure.check(TemporaryFailure):
+                self.log.failure("a message could not be stored", failure=failure)
+                return Failure(TemporaryFailure("internal"))
+            return failure
+
+        return self._store.accept(entry).addCallbacks(committed, failed)
+
+    # -- reports, notices, calls -----------------------------------------------------------------
+
+    def report(self, report: DeliveryReport) -> Deferred[bool]:
+        """See `IInbox.report`."""
+        counts = self._dispatcher.counts.get(report.gateway)
+
+        def recorded(result: tuple[bool, list[str]]) -> bool:
+            changed, lanes = result
+            if changed and counts is not None:
+                if report.status is Status.DELIVERED:
+                    counts.delivered += 1
+                elif report.status is Status.FAILED:
+                    counts.failed += 1
+            self._dispatcher.poke(lanes)
+            if changed and self._changes and report.delivery_id:
+                self._changes.tell((report.delivery_id.partition(".")[0],))
+            return changed
+
+        return self._store.report(
+            report, report.at_ms or self._now_ms(), self._dispatcher.retry_at_ms(3)
+        ).addCallback(recorded)
+
+    def repeat_reports(self, message_id: str) -> Deferred[None]:
+        """See `IInbox.repeat_reports`."""
+        return self._store.repeat_reports(message_id, self._now_ms()).addCallback(
+            self._dispatcher.poke
+        )
+
+    def ussd_notice(self, notice: UssdNotice) -> Deferred[None]:
+        """See `IInbox.ussd_notice`."""
+        directory = self._world.directory
+        line = directory.lines.get(notice.line)
+        if line is None:
+            return fail(Refused("unknown-line"))
+        body = _storable(notice.body)
+        deliveries = [
+            delivery
+            for person in persons_of(directory, line.label)
+            for delivery in self._notices(directory, person.label, f"[USSD] {body}", line.label)
+        ]
+        now_ms = self._now_ms()
+        entry = Entry(
+            None,
+            tuple(deliveries),
+            now_ms,
+            now_ms,
+            gateway=line.gateway,
+            dedup_key=f"{line.label} {notice.dedup_key}" if notice.dedup_key else "",
+            dedup_until_ms=now_ms + int(notice.dedup_for_s * 1000),
+            ussd_line=line.label,
+            ussd_body=body,
+        )
+        return self._commit(entry, [None] * len(deliveries), line.gateway).addCallback(_nothing)
+
+    def notify(self, person: str, text: str, line: str = "") -> Deferred[None]:
+        """See `IInbox.notify`."""
+        deliveries = self._notices(self._world.directory, person, _storable(text), line)
+        if not deliveries:
+            return succeed(None)
+        now_ms = self._now_ms()
+        entry = Entry(None, tuple(deliveries), now_ms, now_ms)
+        return self._commit(entry, [None] * len(deliveries), "").addCallback(_nothing)
+
+    def _notices(
+        self, directory: Directory, person: str, text: str, line: str
+    ) -> tuple[Delivery, ...]:
+        known = directory.persons.get(person)
+        if known is None:
+            return ()
+        now_ms = self._now_ms()
+        notice_id = self._new_id()
+        return tuple(
+            Delivery(
+                f"{notice_id}.{number}",
+                "",
+                Kind.NOTICE,
+                target.gateway,
+                self._dispatcher.lane_of(target.gateway, line, target.destination),
+                line,
+                person,
+                target.destination,
+                f"notice {target.destination}"[:600],
+                Status.QUEUED,
+                0,
+                now_ms,
+                now_ms + _NOTICE_LIFE_MS,
+                text,
+            )
+            for number, target in enumerate(targets_of(directory, known))
+        )
+
+    def call(self, call: Call) -> Deferred[None]:
+        """See `IInbox.call`."""
+        return self._store.log_call(call)
+
+    def learn(self, line: str, facts: dict[str, str]) -> Deferred[None]:
+        """See `IInbox.learn`."""
+        return self._store.learn(line, facts, self._now_ms())
+
+
+def _storable(text: str) -> str:
+    """Replace what no database can hold (NUL) and no wire can carry (lone surrogates)."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _nothing(_: Any) -> None:
+    return None
