@@ -15,7 +15,8 @@ settings.register_profile(
     max_examples=300,
     deadline=None,
     database=None,
-    print_blob=True,
+    # trial prints one exception, not a group of them
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("ci", settings.get_profile("local"), max_examples=10_000)

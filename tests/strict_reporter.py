@@ -2,10 +2,13 @@
 A trial reporter for whole runs: trial's verbose one, but a skipped end-to-end test fails the run.
 
 A test with a real peer must not be passed over because the peer is not installed: the run would
-look whole and prove nothing. Used by ``make test``; plain trial reports skips as usual.
+look whole and prove nothing. It also prints the notes of an exception, where hypothesis puts the
+example that failed. Used by ``make test``; plain trial reports skips as usual.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from twisted.trial.reporter import TreeReporter
 
@@ -24,6 +27,10 @@ class StrictReporter(TreeReporter):
     def wasSuccessful(self) -> bool:
         """Tell whether every test passed and none that needs a peer was skipped."""
         return bool(super().wasSuccessful()) and not self.skipped_end_to_end()
+
+    def _formatFailureTraceback(self, fail: Any) -> str:
+        notes = getattr(getattr(fail, "value", None), "__notes__", [])
+        return "\n".join([super()._formatFailureTraceback(fail).rstrip("\n"), *notes, ""])
 
     def _printSummary(self) -> None:
         skipped = self.skipped_end_to_end()

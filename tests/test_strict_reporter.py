@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.strict_reporter import StrictReporter
@@ -54,3 +55,19 @@ class StrictReporterTests(SynchronousTestCase):
 
         self.assertTrue(passed)
         self.assertIn("PASSED (skips=1)", printed.splitlines()[-1])
+
+    def test_notes_of_an_exception_are_printed(self) -> None:
+        """The reader of a failed test sees the example that hypothesis noted."""
+        error = ValueError("too long")
+        error.add_note("Falsifying example: text='xyz'")
+        stream = io.StringIO()
+        reporter = StrictReporter(stream)
+        test = _Sample("tests.core.test_segments.SegmentsTests.test_something")
+
+        reporter.startTest(test)
+        reporter.addError(test, Failure(error))
+        reporter.stopTest(test)
+        reporter.done()
+
+        self.assertIn("Falsifying example: text='xyz'\n", stream.getvalue())
+        self.flushLoggedErrors(ValueError)
