@@ -1,0 +1,1 @@
+"""What is reached over HTTP: the control socket, health, metrics, hooks of the gateways."""

@@ -1,0 +1,195 @@
+"""
+How records look as JSON: the one place that knows the names which programs read.
+
+The shape of a message is a promise (see the manual's page on commands): ``id line from to body
+media created_at deliveries``.  Times are ISO 8601 in UTC with milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from smsbridge.core.message import Kind
+from smsbridge.core.records import (
+    CallRecord,
+    DeliveryRecord,
+    LineStatus,
+    LinkStatus,
+    MessageRecord,
+    QueueDepth,
+)
+
+__all__ = [
+    "call",
+    "depth",
+    "encode",
+    "instant",
+    "line",
+    "link",
+    "message",
+    "problem",
+    "queued",
+    "traced",
+]
+
+Shape = dict[str, object]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Valid in JSON as they stand, but a terminal obeys the C1 controls and many programs take the
+# others for the end of a line, where we promise one object a line.  Lone surrogates have no UTF-8.
+_AWKWARD = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def instant(at_ms: int | None) -> str | None:
+    """Write a time as ISO 8601 in UTC."""
+    if at_ms is None:
+        return None
+    at = _EPOCH + timedelta(milliseconds=at_ms)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encode(value: object) -> bytes:
+    """Write a value as one line of JSON in UTF-8, without the line's end."""
+    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    return _AWKWARD.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8")
+
+
+def message(record: MessageRecord, *, detail: bool = False) -> Shape:
+    """
+    Shape a message as the commands promise it.
+
+    :param detail: with direction, author and the network's own time as well.
+    """
+    shape: Shape = {
+        "id": record.message_id,
+        "line": record.line,
+        "from": record.sender,
+        "to": list(record.recipients),
+        "body": record.body,
+        "media": [
+            {"url": each.url, "content_type": each.content_type, "size": each.size}
+            for each in record.media
+        ],
+        "created_at": instant(record.created_at_ms),
+        "deliveries": [
+            _delivery(each) for each in record.deliveries if each.kind == Kind.MESSAGE.value
+        ],
+    }
+    if detail:
+        shape["direction"] = str(record.direction)
+        shape["author"] = record.author
+        shape["sent_at"] = instant(record.sent_at_ms)
+    return shape
+
+
+def _delivery(record: DeliveryRecord) -> Shape:
+    return {
+        "to": record.to,
+        "gateway": record.gateway,
+        "status": str(record.status),
+        "attempts": record.attempts,
+        "reason": record.reason,
+        "remote_id": record.remote_id,
+    }
+
+
+def queued(record: DeliveryRecord) -> Shape:
+    """Shape a delivery of the queue."""
+    return {
+        "id": record.delivery_id,
+        "message_id": record.message_id,
+        "kind": str(record.kind),
+        "line": record.line,
+        "person": record.person,
+        **_delivery(record),
+        "text": record.text,
+        "created_at": instant(record.created_at_ms),
+        "due_at": instant(record.due_at_ms),
+    }
+
+
+def traced(record: MessageRecord) -> Shape:
+    """Shape a message with all that is known of it: deliveries of every kind with their history."""
+    return {
+        **message(record, detail=True),
+        "conversation": record.conversation,
+        "deliveries": [
+            {
+                **queued(each),
+                "history": [
+                    {
+                        "at": instant(step.at_ms),
+                        "status": str(step.status),
+                        "attempt": step.attempt,
+                        "reason": step.reason,
+                        "text": step.text,
+                    }
+                    for step in each.history
+                ],
+            }
+            for each in record.deliveries
+        ],
+    }
+
+
+def line(status: LineStatus) -> Shape:
+    """Shape what is known of a line now."""
+    return {
+        "line": status.line,
+        "gateway": status.gateway,
+        "up": status.up,
+        "state": status.state,
+        "number": status.number,
+        "signal_dbm": status.signal_dbm,
+        "operator": status.operator,
+        "imei": status.imei,
+        "imsi": status.imsi,
+        "iccid": status.iccid,
+        "model": status.model,
+        "call_state": status.call_state,
+        "address": status.address,
+        "last_seen_at": instant(status.last_seen_ms),
+        "sent_today": status.sent_today,
+        "daily_cap": status.daily_cap,
+    }
+
+
+def link(status: LinkStatus) -> Shape:
+    """Shape the state of a gateway's own link."""
+    return {
+        "gateway": status.gateway,
+        "kind": status.kind,
+        "up": status.up,
+        "state": status.state,
+        "since": instant(status.since_ms),
+    }
+
+
+def depth(record: QueueDepth) -> Shape:
+    """Shape how much of a gateway waits."""
+    return {
+        "gateway": record.gateway,
+        "status": str(record.status),
+        "count": record.count,
+        "oldest_at": instant(record.oldest_at_ms),
+    }
+
+
+def call(record: CallRecord) -> Shape:
+    """Shape one line of the call log."""
+    return {
+        "line": record.line,
+        "direction": "in" if record.incoming else "out",
+        "number": record.number,
+        "started_at": instant(record.started_at_ms),
+        "duration_s": record.duration_s,
+        "cause": record.cause,
+    }
+
+
+def problem(reason: str, sentence: str, **more: object) -> Mapping[str, object]:
+    """Shape an error: `error` for programs, `message` for people."""
+    return {"error": reason, "message": sentence, **more}
