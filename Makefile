@@ -54,6 +54,9 @@ help:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || PYTHON=$(PYTHON) scripts/install-test-packages python3-venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'smsbridge needs Python 3.11 or newer and $(PYTHON) is older;' \
+			'name another one, such as: make PYTHON=python3.12 run' >&2; exit 1; }
 	@echo '== creating $(VENV)/ with $(PYTHON)'
 	@$(PYTHON) -m venv $(VENV)
 
@@ -68,6 +71,20 @@ $(VENV)/.installed-dev: setup.py requirements/lock.txt requirements/test.txt | $
 	@$(PIP) install --constraint requirements/test.txt --editable '.[dev]'
 	@$(BIN)/python -c '$(LINK)'
 	@touch $@ $(VENV)/.installed
+
+# New versions of everything, for whoever maintains the lock files; run the tests afterwards.
+.PHONY: lock
+lock:
+	@rm -rf build/lock
+	@$(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet .
+	@build/lock/bin/python -m pip freeze --exclude smsbridge > build/lock.txt
+	@build/lock/bin/python -m pip install --quiet '.[dev]'
+	@build/lock/bin/python -m pip freeze --exclude smsbridge > build/test.txt
+	@for name in lock test; do \
+		{ grep '^#' requirements/$$name.txt; cat build/$$name.txt; } > build/$$name.new; \
+		mv build/$$name.new requirements/$$name.txt; \
+	done
 
 # --- what a user runs ----------------------------------------------------------------------------
 
