@@ -74,12 +74,12 @@ def is_short_code(text: str) -> bool:
 
 
 @cache
-def _plan(prefix: str) -> tuple[frozenset[int], str] | None:
+def _plan(prefix: str) -> tuple[frozenset[int], re.Pattern[str]] | None:
     """
-    Return the possible lengths behind a calling code, and the digits that make it a slow case.
+    Return the possible lengths behind a calling code, and what finds the slow cases there.
 
-    A national part that begins with a trunk prefix may be a typing habit (``+44 0...``) and is left
-    to the library. None if the calling code does not exist.
+    A national part that begins with a trunk prefix may be a habit of writing (``+44 0...``); what
+    to make of it is left to the library. None if the calling code does not exist.
     """
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(prefix))
     if not regions:
@@ -90,10 +90,11 @@ def _plan(prefix: str) -> tuple[frozenset[int], str] | None:
         metadata = PhoneMetadata.metadata_for_region(regions[0])
     if metadata is None or metadata.general_desc is None:
         return None
-    if metadata.national_prefix_transform_rule:
-        return frozenset(), ""
-    trunk = (metadata.national_prefix or "")[:1]
-    return frozenset(metadata.general_desc.possible_length), "0" + trunk
+    trunk = metadata.national_prefix_for_parsing
+    return (
+        frozenset(metadata.general_desc.possible_length),
+        re.compile(f"0|(?:{trunk})" if trunk else "0"),
+    )
 
 
 def _is_canonical(text: str) -> bool:
@@ -108,7 +109,7 @@ def _is_canonical(text: str) -> bool:
         plan = _plan(digits[:size])
         if plan is not None:
             lengths, slow = plan
-            return len(digits) - size in lengths and digits[size] not in slow
+            return len(digits) - size in lengths and slow.match(digits, size) is None
     return False
 
 
@@ -152,6 +153,12 @@ def _parse(text: str, country: str) -> str:
     reason = ""
     for attempt, region in tries:
         number, why = _look_up(attempt, region)
+        # The library may strip a trunk prefix and leave another; what we give must be read as itself.
+        for _ in range(4):
+            again, why = _look_up(number, "") if number else ("", why)
+            if again == number:
+                break
+            number = again
         if number:
             return number
         reason = reason or why
