@@ -3,12 +3,13 @@ One daemon that joins phone lines and people's chat programs, and loses nothing 
 
 Where things are, in the order in which a message meets them:
 
-- ``gateways/``    one folder for each kind of peer: a pure codec, a thin protocol, the glue, a simulator;
-                   ``gateways.load(kind)`` imports the folder that a configuration names
+- ``gateways/``    one folder for each kind of peer: a pure codec, a thin protocol, the glue, and a
+                   simulator; ``load(kind)`` imports the folder that a configuration names
 - ``interfaces``   the contract between a gateway, the core and the store, in its docstrings
-- ``core/``        addresses, messages, routing, retries and the dispatcher; knows no gateway and no database
-- ``store/``       the tables, the group-commit writer and the queries, on SQLite, MariaDB and PostgreSQL
-- ``web/``         what is reached over HTTP: health, metrics, the API, the hooks of the gateways
+- ``core/``        addresses, messages, routing, retries, the dispatcher; knows no gateway, no database
+- ``store/``       the tables, the group-commit writer, the queries; SQLite, MariaDB and PostgreSQL
+- ``web/``         what is reached over HTTP: health, metrics, the control socket, gateways' hooks
+- ``keys``         how a section of the ini file is declared, beside the code that uses it
 - ``config``       ini files turned into frozen values; the one module that reads them
 - ``errors``       what a gateway raises when a hop refuses a message, for now or for good
 - ``cli/``         the ``smsbridge`` command, which talks to the daemon over its control socket
