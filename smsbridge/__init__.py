@@ -6,7 +6,7 @@ Where things are, in the order in which a message meets them:
 - ``gateways/``    one folder for each kind of peer: a pure codec, a thin protocol, the glue, and a
                    simulator; ``load(kind)`` imports the folder that a configuration names
 - ``interfaces``   the contract between a gateway, the core and the store, in its docstrings
-- ``core/``        addresses, messages, routing, retries, the dispatcher; knows no gateway, no database
+- ``core/``        addresses, messages, routing, retries, the dispatcher; knows no gateway or store
 - ``store/``       the tables, the group-commit writer, the queries; SQLite, MariaDB and PostgreSQL
 - ``web/``         what is reached over HTTP: health, metrics, the control socket, gateways' hooks
 - ``keys``         how a section of the ini file is declared, beside the code that uses it
