@@ -13,6 +13,7 @@ Where things are, in the order in which a message meets them:
 - ``config``       ini files turned into frozen values; the one module that reads them
 - ``errors``       what a gateway raises when a hop refuses a message, for now or for good
 - ``cli/``         the ``smsbridge`` command, which talks to the daemon over its control socket
+- ``daemon``       builds the gateways from a configuration and applies changes to it
 - ``tap``          what twistd starts: the one place where all parts meet
 
 A message goes ``gateway -> accept -> store -> dispatcher -> gateway -> store``, and no other way.
