@@ -423,6 +423,7 @@ class _Loader:
         persons = self._persons()
         self._check_listeners()
         self._check_lines(lines)
+        self._check_gateways(factories, configured, lines)
         self._check_persons(persons)
         self._warn(factories, lines, persons)
         if self._errors:
@@ -813,6 +814,23 @@ class _Loader:
                     f"the number {line.number} is that of [line:{first}] already",
                     "number",
                 )
+
+    def _check_gateways(
+        self,
+        factories: Mapping[str, IGatewayFactory],
+        configured: Mapping[str, Configured],
+        lines: Mapping[str, Line],
+    ) -> None:
+        """Let each kind look at its gateway and lines together, if it wants to."""
+        for label, (_, config) in configured.items():
+            check = getattr(factories[label], "check", None)
+            if check is None:
+                continue
+            section = self._sections[f"gateway:{label}"]
+            try:
+                check(config, {each: line for each, line in lines.items() if line.gateway == label})
+            except ConfigError as e:
+                self._fail(self._sections.get(e.section, section), e.message, e.key)
 
     def _check_persons(self, persons: Mapping[str, Person]) -> None:
         lines = list(self._named("line"))

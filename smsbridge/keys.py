@@ -20,6 +20,7 @@ __all__ = [
     "Key",
     "base_url",
     "boolean",
+    "decimal",
     "declared",
     "duration",
     "endpoints",
@@ -149,10 +150,8 @@ def shown(value: Any, convert: Callable[[str], Any] = str) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if convert is duration:
-        return _shown_duration(value)
     if isinstance(value, float):
-        return f"{value:g}"
+        return _shown_float(value, convert)
     if isinstance(value, re.Pattern):
         return str(value.pattern)
     if isinstance(value, tuple | list):
@@ -190,6 +189,21 @@ def whole(minimum: int, maximum: int) -> Callable[[str], int]:
     return read
 
 
+def decimal(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Make a reader of numbers with or without a fraction, within bounds."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text.strip())
+        except ValueError:
+            raise ValueError(f"{text!r} is not a number") from None
+        if not minimum <= value <= maximum:
+            raise ValueError(f"{text.strip()} is not between {minimum:g} and {maximum:g}")
+        return value
+
+    return read
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """Make a reader that takes one of a few words."""
 
@@ -221,15 +235,19 @@ def pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"{text!r} is not a regular expression: {e}") from None
 
 
-def _shown_duration(seconds: float) -> str:
-    """Write a time span with the largest unit that leaves a whole number."""
-    if seconds == 0:
-        return "0"
-    for unit in ("d", "h", "m", "s"):
-        count = seconds / _UNITS[unit]
-        if count == int(count) and (unit != "d" or count > 2):
-            return f"{int(count)}{unit}"
-    return f"{seconds * 1000:g}ms"
+def _shown_float(value: float, convert: Callable[[str], Any]) -> str:
+    """Write a time span with the largest unit that leaves a whole number, another value plainly."""
+    if value:
+        for unit in ("w", "d", "h", "m", "s", "ms"):
+            count = round(value / _UNITS[unit], 6)
+            if count != int(count) or (unit in ("w", "d") and count < 3):
+                continue
+            try:
+                if convert(f"{int(count)}{unit}") == value:
+                    return f"{int(count)}{unit}"
+            except ValueError:
+                break  # what reads the key takes no units: it is no time span
+    return f"{value:g}"
 
 
 def file_path(text: str) -> Path:

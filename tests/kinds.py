@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
@@ -74,6 +75,16 @@ class BoxFactory(_Factory):
 
     def __init__(self) -> None:
         super().__init__("box", BoxConfig, BoxLine, "")
+
+    def check(self, config: BoxConfig, lines: Mapping[str, BoxLine]) -> None:
+        """Refuse two lines with one id."""
+        seen: set[str] = set()
+        for label, line in lines.items():
+            if line.id in seen:
+                raise ConfigError(
+                    f"the id {line.id!r} is there twice", key="id", section=f"line:{label}"
+                )
+            seen.add(line.id)
 
 
 @implementer(IGatewayFactory)

@@ -121,7 +121,10 @@ class LoadTests(ConfigTestCase):
 
     def test_password_may_have_percent_hash_and_semicolon(self) -> None:
         """Nothing is interpolated, and only a semicolon after a blank begins a comment."""
-        self.assertEqual(self.load(GOOD).lines["2001"].password, "100%sure#1;x")
+        line = self.load(GOOD).lines["2001"]
+
+        assert isinstance(line, kinds.BoxLine)
+        self.assertEqual(line.password, "100%sure#1;x")
 
     def test_secrets_are_not_in_the_repr(self) -> None:
         """A configuration that is printed shows no password."""
@@ -421,7 +424,7 @@ class CrossCheckTests(ConfigTestCase):
 
     def line(self, keys: str, label: str = "2003") -> str:
         """Return one more line."""
-        return f"\n[line:{label}]\nid = i\npassword = p\n{keys}\n"
+        return f"\n[line:{label}]\nid = {label}\npassword = p\n{keys}\n"
 
     def test_line_names_a_gateway_that_exists(self) -> None:
         """A wrong gateway gets a suggestion or the list."""
@@ -500,6 +503,16 @@ class CrossCheckTests(ConfigTestCase):
         line = len((GOOD + "\n[gateway:box2]\nkind = box\nlisten = udp:2\nhigh = 3\n").splitlines())
         self.assertEqual(
             found, f"smsbridge.ini: [gateway:box2] key 'low' is above 'high' (line {line + 1})"
+        )
+
+    def test_kind_may_check_its_lines_together(self) -> None:
+        """What only the kind knows of its lines is reported at the line it names."""
+        more = "\n[line:2003]\ngateway = box\npassword = p\nid = goippy_2001\n"
+
+        self.assertEqual(
+            self.fault(more),
+            "smsbridge.ini: [line:2003] the id 'goippy_2001' is there twice "
+            f"(line {len((GOOD + more).splitlines())})",
         )
 
     def test_wrong_kind_is_said_once(self) -> None:

@@ -153,7 +153,7 @@ def _parse(text: str, country: str) -> str:
     reason = ""
     for attempt, region in tries:
         number, why = _look_up(attempt, region)
-        # The library may strip a trunk prefix and leave another; what we give must be read as itself.
+        # The library may strip a trunk prefix and leave another; our result is read as itself.
         for _ in range(4):
             again, why = _look_up(number, "") if number else ("", why)
             if again == number:

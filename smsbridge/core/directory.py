@@ -16,7 +16,7 @@ from attrs import define, frozen
 
 from smsbridge.core.address import read_country, read_extensions, read_jids, read_sip_users
 from smsbridge.core.segments import Charset
-from smsbridge.keys import boolean, duration, key, one_of, pattern, whole, words
+from smsbridge.keys import boolean, decimal, duration, key, one_of, pattern, whole, words
 
 __all__ = ["ADDRESS_KINDS", "Directory", "Line", "Person", "World"]
 
@@ -122,7 +122,7 @@ class Person:
     rate: float = key(
         "How many texts a second the person may send in the long run; 0 means no limit.",
         default=1.0,
-        convert=float,
+        convert=decimal(0, 100_000),
     )
     burst: int = key(
         "How many texts the person may send at once.", default=5, convert=whole(1, 100_000)

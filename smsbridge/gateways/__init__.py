@@ -3,7 +3,10 @@ The kinds of peer, one folder each, found by the name that ``kind =`` gives.
 
 A folder's package has a ``FACTORY`` that provides `IGatewayFactory`. Only the folders that a
 configuration names are imported, so that a library which one kind needs is needed by nobody else.
-A factory may have one method more, ``advice(label, config, lines, public_url)``: sentences that
+
+A factory may have two methods more. ``check(config, lines)`` raises `ConfigError` where a gateway
+and its lines (by label) contradict each other; the configuration reader calls it, so that a reload
+never gets that far. ``advice(label, config, lines, public_url)`` returns sentences that
 ``smsbridge check`` shows, such as the address that a provider must be told.
 """
 
