@@ -46,11 +46,11 @@ class _Built:
     def __init__(self) -> None:
         self._kept = tempfile.TemporaryDirectory(prefix="smsbridge-install-")
         self.folder = Path(self._kept.name)
-        source = self.folder / "source"
-        shutil.copytree(ROOT, source, ignore=LEAVE_OUT)
+        self.source = self.folder / "source"
+        shutil.copytree(ROOT, self.source, ignore=LEAVE_OUT)
         out = self.folder / "dist"
         # The wheel is built from the source distribution, which shows that the latter is whole.
-        run(sys.executable, "-m", "build", "--outdir", out, source, cwd=self.folder)
+        run(sys.executable, "-m", "build", "--outdir", out, self.source, cwd=self.folder)
         self.sdist = next(out.glob("*.tar.gz"))
         self.wheel = next(out.glob("*.whl"))
         self.bin = self.folder / "env" / "bin"
@@ -80,9 +80,10 @@ class DistributionTests(SynchronousTestCase):
     def test_wheel_has_the_package_its_data_and_the_plugin(self) -> None:
         """All modules and data files of the package and the plugin are in the wheel, no tests."""
         names = set(zipfile.ZipFile(built().wheel).namelist())
+        source = built().source
         wanted = {
-            str(path.relative_to(ROOT))
-            for path in (ROOT / "smsbridge").rglob("*")
+            str(path.relative_to(source))
+            for path in (source / "smsbridge").rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         }
 
