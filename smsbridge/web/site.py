@@ -19,8 +19,15 @@ from twisted.application.service import MultiService, Service
 from twisted.application.strports import service as listener
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorUNIX, ITransport
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorCore,
+    IReactorTime,
+    IReactorUNIX,
+    ITransport,
+)
 from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, NoResource, Resource
 from twisted.web.server import Request, Site
@@ -35,6 +42,8 @@ SOCKET_NAME = "control.sock"
 MAX_HTTP_BODY_BYTES = 2 * 1024 * 1024
 # The kernel's limit for the path of a unix socket is 108 bytes with the closing NUL.
 _MAX_PATH_BYTES = 107
+# How long readers may take for the end of their answers when the daemon stops.
+_LINGER_S = 1.0
 
 
 class BoundedRequest(Request):
@@ -64,6 +73,11 @@ class BoundedRequest(Request):
         """Serve the request, unless it was refused."""
         if not self._refused:
             super().requestReceived(command, path, version)
+
+    def getRequestHostname(self) -> bytes:
+        """Return the Host header; a unix socket has no name to fall back on, as Twisted would."""
+        host: bytes = self.getHeader(b"host") or b"localhost"
+        return host.split(b":", 1)[0]
 
     def _refuse(self) -> None:
         self._refused = True
@@ -103,6 +117,10 @@ class Hooks(Resource):
     def __init__(self, find: Callable[[str], IResource | None]) -> None:
         super().__init__()
         self._find = find
+
+    def render(self, request: Request) -> Any:
+        """Answer the path without a label, which belongs to nobody."""
+        return _missing().render(request)
 
     def getChild(self, path: bytes, request: Request) -> IResource:
         """Return the gateway's resource."""
@@ -149,6 +167,38 @@ def http_listeners(reactor: IReactorCore, endpoints: Iterable[str], site: Site) 
     return listeners
 
 
+class _Connections(WrappingFactory):
+    """Knows the open connections of a site, so that they can be closed."""
+
+    noisy = False
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self._drained: Deferred[None] | None = None
+
+    def unregisterProtocol(self, p: Any) -> None:
+        """Take note that a connection is gone."""
+        super().unregisterProtocol(p)
+        if not self.protocols and self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    async def close(self, clock: IReactorTime, within_s: float) -> None:
+        """Close all connections; what a reader does not take in time is thrown away."""
+        if not self.protocols:
+            return
+        drained = self._drained = Deferred()
+        abort = clock.callLater(within_s, self._each, "abortConnection")
+        self._each("loseConnection")
+        await drained
+        if abort.active():
+            abort.cancel()
+
+    def _each(self, method: str) -> None:
+        for protocol in list(self.protocols):
+            getattr(protocol.transport, method)()
+
+
 class ControlSocket(Service):
     """
     Serves the control API on a unix socket that only the daemon's user (and root) can open.
@@ -160,10 +210,14 @@ class ControlSocket(Service):
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorUNIX, folder: Path, control: Control) -> None:
+    def __init__(
+        self, reactor: IReactorUNIX, clock: IReactorTime, folder: Path, control: Control
+    ) -> None:
         self._reactor = reactor
+        self._clock = clock
         self._folder = folder
         self._control = control
+        self._connections = _Connections(control_site(control))
         self._port: IListeningPort | None = None
         self._folder_fd: int | None = None
 
@@ -191,8 +245,8 @@ class ControlSocket(Service):
         # Twisted sets the mode after the socket is there; until then the mask keeps others out.
         mask = os.umask(0o177)
         try:
-            site: Any = control_site(self._control)
-            return self._reactor.listenUNIX(address, site, mode=0o600)
+            factory: Any = self._connections
+            return self._reactor.listenUNIX(address, factory, mode=0o600)
         finally:
             os.umask(mask)
 
@@ -206,6 +260,7 @@ class ControlSocket(Service):
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
+        await self._connections.close(self._clock, _LINGER_S)
         self._close_folder()
 
     def _address(self, path: Path) -> str:
