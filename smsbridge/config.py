@@ -56,6 +56,7 @@ __all__ = [
     "Place",
     "Settings",
     "load",
+    "positions",
 ]
 
 #: What the sample configuration shows in place of a secret; a configuration that has it is refused.
@@ -180,7 +181,7 @@ class Place(NamedTuple):
 
     file: Path
     line: int
-    keys: Mapping[str, int]
+    keys: dict[str, int]
 
 
 class ConfigErrors(Exception):
@@ -312,6 +313,18 @@ def load(
     :raises ConfigErrors: with everything that is wrong.
     """
     return _Loader(Path(path), kinds, replaced or {}).load()
+
+
+def positions(text: str) -> Mapping[str, Place]:
+    """Return where each section stands in the text of one file without faults."""
+    reader = _Reader()
+    reader.read_text(text.removeprefix("\ufeff"), "")
+    found = {
+        _section_name(header): Place(Path(), number, {}) for header, number in reader.headers_seen
+    }
+    for header, _, name, number in reader.keys_seen:
+        found[_section_name(header)].keys[name] = number
+    return found
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -471,7 +484,8 @@ class _Loader:
             text = self._replaced[resolved]
             if text is None:
                 self._fail_file(shown, "there is no such file")
-            return text
+                return None
+            return text.removeprefix("\ufeff")
         try:
             if path.stat().st_size > _LARGEST_FILE:
                 self._fail_file(shown, "the file is too large for a configuration")
