@@ -44,12 +44,16 @@ def install() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         for name, value in _NAMES.items():
             setattr(compat, name, value)
-    if importlib.util.find_spec("twisted.python.constants") is None:
-        module = types.ModuleType("twisted.python.constants")
-        for name in constantly.__all__:
-            setattr(module, name, getattr(constantly, name))
-        sys.modules["twisted.python.constants"] = module
+    # Twisted wraps ``unicode`` so that each import of it warns, whatever it is bound to.
+    warnings.filterwarnings(
+        "ignore", r"twisted\.python\.compat\.", DeprecationWarning, module=r"wokkel\."
+    )
+    name = "twisted.python.constants"
+    if name not in sys.modules and importlib.util.find_spec(name) is None:
+        module = types.ModuleType(name)
+        for each in constantly.__all__:
+            setattr(module, each, getattr(constantly, each))
+        sys.modules[name] = module
 
 
-if "twisted.python.constants" not in sys.modules:
-    install()
+install()
