@@ -369,7 +369,7 @@ async def _listen(reactor: Any, service: SimulatedBox, control: tuple[str, str],
     factory = ControlFactory(service.box, stop)
     try:
         if kind == "unix":
-            await UNIXServerEndpoint(reactor, where, mode=0o600).listen(factory)
+            await UNIXServerEndpoint(reactor, where, mode=0o600, wantPID=True).listen(factory)
             return f"control unix:{where}"
         port = await TCP4ServerEndpoint(reactor, int(where), interface="127.0.0.1").listen(factory)
         return f"control tcp:127.0.0.1:{port.getHost().port}"
