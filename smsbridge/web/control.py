@@ -29,6 +29,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -100,9 +101,8 @@ class About:
 
     version: str
     config: str
-    state: str
-    node: str
-    pid: int
+    state: str = ""
+    node: str = ""
 
 
 class Control:
@@ -276,7 +276,7 @@ class Control:
             request,
             {
                 "version": self._about.version,
-                "pid": self._about.pid,
+                "pid": os.getpid(),  # read now: twistd forks after the start was prepared
                 "node": self._about.node,
                 "config": self._about.config,
                 "state": self._about.state,

@@ -206,15 +206,20 @@ class ControlSocket(Service):
     It opens in `startService`, so that after a change of user the socket belongs to the right one.
 
     :param folder: the state folder; made when it is missing, and closed to others.
+    :param clock: tells how long readers get at the stop; the reactor if it is left out.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: IReactorUNIX, clock: IReactorTime, folder: Path, control: Control
+        self,
+        reactor: IReactorUNIX,
+        folder: Path,
+        control: Control,
+        clock: IReactorTime | None = None,
     ) -> None:
         self._reactor = reactor
-        self._clock = clock
+        self._clock = clock if clock is not None else IReactorTime(reactor)
         self._folder = folder
         self._control = control
         self._connections = _Connections(control_site(control))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from typing import Any
 
 from treq.testing import StubTreq
@@ -21,7 +22,7 @@ from smsbridge.web.bridge import IBridge, Reloaded
 from smsbridge.web.control import About, Control
 from tests.web.bridge import OUR_NUMBER, START_MS, FakeBridge, delivery_id, message_id
 
-ABOUT = About(version="1.2.3", config="a.ini", state="/state", node="here", pid=7)
+ABOUT = About(version="1.2.3", config="a.ini", state="/state", node="here")
 URL = "http://bridge.test"
 
 
@@ -559,7 +560,7 @@ class OperationsTests(ControlTestCase):
 
         answer = self.get("/status")
 
-        self.assertEqual((answer["version"], answer["pid"]), ("1.2.3", 7))
+        self.assertEqual((answer["version"], answer["pid"]), ("1.2.3", os.getpid()))
         self.assertEqual(answer["unready"], "The store is not open yet.")
         self.assertEqual(answer["queue"][0]["count"], 1)
         self.assertEqual([len(answer["lines"]), len(answer["links"])], [2, 2])

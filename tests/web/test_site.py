@@ -153,7 +153,7 @@ class ControlSocketTests(TestCase):
 
     def start(self, folder: Path | None = None) -> site.ControlSocket:
         """Start a control socket that is stopped when the test ends."""
-        service = site.ControlSocket(reactor, reactor, folder or self.folder, self.control)
+        service = site.ControlSocket(reactor, folder or self.folder, self.control)
         service.startService()
         self.addCleanup(service.stopService)
         return service
@@ -185,7 +185,7 @@ class ControlSocketTests(TestCase):
 
     async def test_stop_removes_the_socket(self) -> None:
         """After the stop nothing is left, and the socket can be opened again."""
-        service = site.ControlSocket(reactor, reactor, self.folder, self.control)
+        service = site.ControlSocket(reactor, self.folder, self.control)
         for _ in range(2):
             service.startService()
             await service.stopService()
@@ -267,7 +267,7 @@ class ControlSocketTests(TestCase):
 
     async def test_stop_ends_followers(self) -> None:
         """A follower sees the end of its answer when the daemon stops."""
-        service = site.ControlSocket(reactor, reactor, self.folder, self.control)
+        service = site.ControlSocket(reactor, self.folder, self.control)
         service.startService()
         follower = await self.connect(self.path)
         follower.transport.write(b"GET /messages?follow=1 HTTP/1.0\r\n\r\n")
@@ -280,7 +280,7 @@ class ControlSocketTests(TestCase):
     async def test_stop_does_not_wait_for_a_reader_that_takes_nothing(self) -> None:
         """A reader that has stopped reading does not keep the daemon from stopping."""
         clock = Clock()
-        service = site.ControlSocket(reactor, clock, self.folder, self.control)
+        service = site.ControlSocket(reactor, self.folder, self.control, clock)
         service.startService()
         for _ in range(3000):
             self.bridge.add("x" * 1000)
