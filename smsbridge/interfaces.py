@@ -4,17 +4,44 @@ The seams: what a gateway must do, and what the core does for it.
 A gateway is one folder below `smsbridge.gateways`.  Its package has a ``FACTORY`` that provides
 `IGatewayFactory`; the gateway it builds provides `IGateway` and, where the peer can do more, one of
 the smaller interfaces.  A gateway talks to the core through `IInbox` (what comes in) and `ILanes`
-(whether its peers can take something now); it never sees the store, another gateway, or the ini file.
+(whether its peers can take something now); it never sees the store, another gateway, or the ini
+file.
 
-Commit, then acknowledge: a gateway answers its peer only when the Deferred of an `IInbox` method has
-fired.  Claim, send, record: what `IGateway.deliver` gets is marked *sending* in the store already.
+Commit, then acknowledge: a gateway answers its peer only when the Deferred of an `IInbox` method
+has fired.  Claim, send, record: what `IGateway.deliver` gets is marked *sending* in the store
+already.
 """
 
 from __future__ import annotations
 
-from zope.interface import Attribute, Interface
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.web.resource import IResource
+from zope.interface import Attribute, Interface
+
+from smsbridge.core.directory import World
+from smsbridge.core.entries import Entry, MessageQuery, QueueQuery, Settlement
+from smsbridge.core.message import (
+    Accepted,
+    Call,
+    Delivery,
+    DeliveryReport,
+    FromNetwork,
+    FromPerson,
+    Outcome,
+    UssdNotice,
+)
+from smsbridge.core.records import (
+    CallRecord,
+    DeliveryRecord,
+    LineStatus,
+    LinkStatus,
+    MessageRecord,
+    QueueDepth,
+)
 
 __all__ = [
     "IGateway",
@@ -31,37 +58,42 @@ __all__ = [
 class IInbox(Interface):
     """Where everything that comes from a peer goes; given to every gateway."""
 
-    def accept(incoming):
+    def accept(incoming: FromNetwork | FromPerson) -> Deferred[Accepted]:
         """
         Store a `FromNetwork` or `FromPerson` and queue its deliveries, in one transaction.
 
-        Fires with `Accepted` after the commit.  The same `dedup_key` from the same gateway within its
-        lifetime gives the first message again with ``duplicate=True`` and queues nothing.
+        Fires with `Accepted` after the commit.  The same `dedup_key` from the same gateway within
+        its lifetime gives the first message again with ``duplicate=True`` and queues nothing.
 
         :raises Refused: (as the Deferred's failure) the door says no; nothing was stored.
         :raises TemporaryFailure: (likewise) the store is out of reach; do not acknowledge.
         """
 
-    def report(report):
+    def report(report: DeliveryReport) -> Deferred[bool]:
         """
         Record a `DeliveryReport`; fires after the commit with True if it changed a delivery.
 
         Late, repeated and unknown reports fire with False and change nothing.
         """
 
-    def repeat_reports(message_id):
-        """Queue the final reports of a message again, because its sender repeated it; fires after the commit."""
+    def repeat_reports(message_id: str) -> Deferred[None]:
+        """
+        Queue the final reports of a message again, because its sender repeated it; fires after the
+        commit.
+        """
 
-    def ussd_notice(notice):
+    def ussd_notice(notice: UssdNotice) -> Deferred[None]:
         """Store a `UssdNotice` and queue it to the persons of the line; fires after the commit."""
 
-    def call(call):
+    def call(call: Call) -> Deferred[None]:
         """Store a `Call` in the call log; fires after the commit."""
 
-    def notify(person, text, line):
-        """Queue a sentence of the bridge itself to a person (a `Kind.NOTICE`); fires after the commit."""
+    def notify(person: str, text: str, line: str = "") -> Deferred[None]:
+        """
+        Queue a sentence of the bridge itself to a person (a `Kind.NOTICE`); fires after the commit.
+        """
 
-    def learn(line, facts):
+    def learn(line: str, facts: dict[str, str]) -> Deferred[None]:
         """
         Store what a device told about its line: a mapping with any of ``number imei imsi iccid
         operator model``.  Only changes are written.  Fires after the commit.
@@ -71,12 +103,16 @@ class IInbox(Interface):
 class ILanes(Interface):
     """Tells the dispatcher which lanes can take deliveries now; given to every gateway."""
 
-    def open(gateway, lane):
-        """The peer behind `lane` is there: deliveries may be given to ``deliver(lane, ...)``.  Repeats are harmless."""
-
-    def close(gateway, lane, reason, text=""):
+    def open(gateway: str, lane: str) -> None:
         """
-        The peer is gone: nothing new is given until `open`; what waits stays queued and uses up no attempt.
+        The peer behind `lane` is there: deliveries may be given to ``deliver(lane, ...)``.  Repeats
+        are harmless.
+        """
+
+    def close(gateway: str, lane: str, reason: str, text: str = "") -> None:
+        """
+        The peer is gone: nothing new is given until `open`; what waits stays queued and uses up no
+        attempt.
 
         :param reason: one of `errors.REASONS`, for the sender who asks why it takes so long.
         """
@@ -85,43 +121,45 @@ class ILanes(Interface):
 class IGateway(IService):
     """A configured instance of one kind of peer."""
 
-    label = Attribute(
+    label: str = Attribute(
         "The NAME of its [gateway:NAME]; it names the gateway in logs, routes and the store."
     )
-    kind = Attribute("The folder that implements it.")
-    recognizes_repeats = Attribute(
-        "True if the next hop takes a repeated delivery (same delivery_id) for the same message, so that "
-        "what was `sending` when a process died may be sent again by itself."
+    kind: str = Attribute("The folder that implements it.")
+    recognizes_repeats: bool = Attribute(
+        "True if the next hop takes a repeated delivery (same delivery_id) for the same message, "
+        "so that what was `sending` when a process died may be sent again by itself."
     )
-    batch_size = Attribute(
-        "The most deliveries of one lane that `deliver` takes at once.  They are delivered in their order. "
-        "A gateway whose peer takes one at a time may still say more than 1: the dispatcher hands over "
-        "several only to lanes that proved fast."
+    batch_size: int = Attribute(
+        "The most deliveries of one lane that `deliver` takes at once.  They are delivered in "
+        "their order. A gateway whose peer takes one at a time may still say more than 1: the dispatcher "
+        "hands over several only to lanes that proved fast."
     )
-    settle_within_s = Attribute(
+    settle_within_s: float = Attribute(
         "Seconds after which an attempt that has not been settled counts as lost."
     )
 
-    def lane(line, destination):
+    def lane(line: str, destination: str) -> str:
         """
-        Name the lane for a delivery: what is sent one after another.  Pure; starts with the gateway's label.
+        Name the lane for a delivery: what is sent one after another.  Pure; starts with the
+        gateway's label.
 
         :param line: the label of a line, empty for person-side gateways.
         :param destination: the address in the gateway's own terms.
         """
 
-    def deliver(lane, batch):
+    def deliver(lane: str, batch: Sequence[Delivery]) -> Deferred[Sequence[Outcome]]:
         """
         Hand a list of `Delivery` of one lane to the next hop, in order.
 
         Fires with a list of `Outcome`, one for each delivery, in the same order.  After a
-        `TemporaryFailure` the later ones of the same `order_key` must not be tried (`NotTried`), because
-        they would overtake it; a gateway may leave all later ones untried.  An unforeseen error is taken as `UnknownOutcome` for all (or as a temporary failure where repeats are recognized).
-        It is not called again for the lane before it fired.  After `stopService` every delivery is
-        a `TemporaryFailure`.
+        `TemporaryFailure` the later ones of the same `order_key` must not be tried (`NotTried`),
+        because they would overtake it; a gateway may leave all later ones untried.  An unforeseen
+        error is taken as `UnknownOutcome` for all (or as a temporary failure where repeats are
+        recognized). It is not called again for the lane before it fired.  After `stopService` every
+        delivery is a `TemporaryFailure`.
         """
 
-    def update(config, lines):
+    def update(config: Any, lines: Mapping[str, Any]) -> bool:
         """
         Take a changed configuration without dropping what is undisturbed.
 
@@ -130,27 +168,35 @@ class IGateway(IService):
         :return: False if it must be stopped and built anew (its listener or identity changed).
         """
 
-    def line_status():
+    def line_status() -> list[LineStatus]:
         """Return a list of `LineStatus`, one for each of its lines; cheap."""
 
-    def link_status():
+    def link_status() -> LinkStatus:
         """Return its `LinkStatus`; cheap."""
 
 
 class IGatewayFactory(Interface):
     """What ``FACTORY`` of a gateway's package provides."""
 
-    kind = Attribute("The name of the folder, which is what `kind =` says.")
-    config_class = Attribute("The frozen attrs class of [gateway:NAME], made with `keys.key`.")
-    line_class = Attribute(
-        "The frozen attrs class of this kind's [line:NAME] (`core.directory.Line` or a subclass), or None "
-        "where the kind has no lines."
+    kind: str = Attribute("The name of the folder, which is what `kind =` says.")
+    config_class: Any = Attribute("The frozen attrs class of [gateway:NAME], made with `keys.key`.")
+    line_class: Any = Attribute(
+        "The frozen attrs class of this kind's [line:NAME] (`core.directory.Line` or a subclass), "
+        "or None where the kind has no lines."
     )
-    address_kind = Attribute(
+    address_kind: str = Attribute(
         "The kind of person's address that it delivers to (`xmpp`, `sip`, `dect`), or ''."
     )
 
-    def build(reactor, label, config, lines, inbox, lanes, world):
+    def build(
+        reactor: Any,
+        label: str,
+        config: Any,
+        lines: Mapping[str, Any],
+        inbox: IInbox,
+        lanes: ILanes,
+        world: World,
+    ) -> IGateway:
         """
         Build an `IGateway`; opens nothing.
 
@@ -162,7 +208,7 @@ class IGatewayFactory(Interface):
 class IUssd(Interface):
     """A gateway whose lines have USSD."""
 
-    def ussd(line, code):
+    def ussd(line: str, code: str) -> Deferred[str]:
         """
         Send a USSD code, or the answer within an open dialogue; fires with the network's text.
 
@@ -174,9 +220,11 @@ class IUssd(Interface):
 class ILineControl(Interface):
     """A gateway whose lines take commands from the operator."""
 
-    commands = Attribute("Mapping of command name to (arguments as shown in help, sentence).")
+    commands: Mapping[str, tuple[str, str]] = Attribute(
+        "Mapping of command name to (arguments as shown in help, sentence)."
+    )
 
-    def control(line, command, arguments):
+    def control(line: str, command: str, arguments: Sequence[str]) -> Deferred[str]:
         """
         Run one command on a line; fires with the answer as text.
 
@@ -188,7 +236,7 @@ class ILineControl(Interface):
 class IWebhook(Interface):
     """A gateway that a provider calls by HTTP."""
 
-    def resource():
+    def resource() -> IResource:
         """Return the `twisted.web.resource.IResource` that is mounted at ``/hook/LABEL``."""
 
 
@@ -200,55 +248,106 @@ class IMessageStore(Interface):
     Deferreds fire in that order.
     """
 
-    def accept(entry):
+    def accept(entry: Entry) -> Deferred[Accepted]:
         """Commit a `core.entries.Entry`; fires with `Accepted`."""
 
-    def claim(delivery_ids, lease_until_ms):
+    def claim(delivery_ids: Sequence[str], now_ms: int, lease_until_ms: int) -> Deferred[set[str]]:
         """Mark queued deliveries as *sending*; fires with the set of ids that are ours now."""
 
-    def refill(lane, now_ms, limit):
+    def refill(lane: str, now_ms: int, limit: int) -> Deferred[tuple[list[Delivery], bool]]:
         """
         Read the deliveries of a lane that are due, in order.
 
-        Fires with ``(deliveries, complete)``; `complete` is True when nothing else of the lane is open.
+        Fires with ``(deliveries, complete)``; `complete` is True when nothing else of the lane is
+        open but what this node has claimed.
         """
 
-    def settle(results):
-        """Record a list of `core.entries.Settlement`; fires with the list of statuses reached."""
+    def settle(results: Sequence[Settlement]) -> Deferred[list[str]]:
+        """Record a list of `core.entries.Settlement`; fires with the lanes that got reports."""
 
-    def report(report, now_ms):
-        """Record a `DeliveryReport`; fires with True if it changed a delivery."""
-
-    def recover(repeatable, now_ms):
+    def report(
+        report: DeliveryReport, now_ms: int, retry_at_ms: int
+    ) -> Deferred[tuple[bool, list[str]]]:
         """
-        Decide on what was *sending* when this node died: queued again for gateways in `repeatable`, else uncertain.
+        Record a `DeliveryReport`; fires with whether it changed a delivery, and the lanes that got
+        reports.
 
-        Fires with the pair of counts.
+        :param retry_at_ms: when a delivery that the hop gave back is sent again.
         """
 
-    def lanes_due(after_ms, until_ms):
+    def repeat_reports(message_id: str, now_ms: int) -> Deferred[list[str]]:
+        """Queue the last reports of a message again; fires with the lanes that got them."""
+
+    def recover(
+        repeatable: Sequence[str], others: Sequence[str], now_ms: int, own_too: bool
+    ) -> Deferred[tuple[int, int, list[str]]]:
+        """
+        Decide on attempts whose node died.
+
+        They are queued again for gateways in `repeatable`, uncertain for those in `others`.  Fires
+        with both counts and the lanes that got reports.
+
+        :param own_too: at the start also what this node claimed; else only what outlived its lease.
+        """
+
+    def tell_waiting(
+        before_ms: int, now_ms: int, closed: dict[str, tuple[str, str]]
+    ) -> Deferred[list[str]]:
+        """
+        Queue a report for each text that has waited since before, once, and expire what is too old.
+
+        Fires with the lanes that got reports.
+
+        :param closed: lane to (reason, sentence) for lanes that are closed.
+        """
+
+    def lanes_due(after_ms: int, until_ms: int) -> Deferred[list[str]]:
         """Fires with the lanes that have a delivery due within that time."""
 
-    def messages(query):
+    def messages(query: MessageQuery) -> Deferred[list[MessageRecord]]:
         """Fires with a list of `MessageRecord` for a `core.entries.MessageQuery`."""
 
-    def trace(message_id):
-        """Fires with the `MessageRecord` with deliveries of every kind and their history, or None."""
+    def trace(message_id: str) -> Deferred[MessageRecord | None]:
+        """
+        Fires with the `MessageRecord` with deliveries of every kind and their history, or None.
+        """
 
-    def queue(query):
+    def queue(query: QueueQuery) -> Deferred[list[DeliveryRecord]]:
         """Fires with a list of `DeliveryRecord` for a `core.entries.QueueQuery`."""
 
-    def depths():
+    def depths() -> Deferred[list[QueueDepth]]:
         """Fires with a list of `QueueDepth`."""
 
-    def resend(delivery_ids, now_ms):
-        """Queue failed, expired, uncertain or dropped deliveries again (or waiting ones at once); fires with the count."""
+    def resend(
+        delivery_ids: Sequence[str], now_ms: int, expires_at_ms: int
+    ) -> Deferred[tuple[int, list[str]]]:
+        """
+        Queue failed, expired, uncertain or dropped deliveries again, and waiting ones at once.
 
-    def drop(delivery_ids, now_ms):
-        """Give up queued or uncertain deliveries; fires with the count."""
+        Fires with the count and the lanes.
+        """
 
-    def calls(line, limit):
+    def drop(delivery_ids: Sequence[str], now_ms: int) -> Deferred[tuple[int, list[str]]]:
+        """Give up queued or uncertain deliveries; fires with the count and the lanes of reports."""
+
+    def log_call(call: Call) -> Deferred[None]:
+        """Put a `Call` into the log, or complete the one that began at the same time."""
+
+    def calls(line: str, limit: int) -> Deferred[list[CallRecord]]:
         """Fires with a list of `CallRecord`, newest first; an empty line means all."""
 
-    def purge(before_ms):
-        """Delete finished history older than that in small steps; fires with the count of messages."""
+    def learn(line: str, facts: dict[str, str], now_ms: int) -> Deferred[None]:
+        """Replace facts about a line."""
+
+    def facts() -> Deferred[dict[str, dict[str, str]]]:
+        """Fires with a mapping of line to its facts."""
+
+    def sent_since(since_ms: int) -> Deferred[dict[str, int]]:
+        """Fires with the segments accepted for each line since a time."""
+
+    def purge_some(before_ms: int, now_ms: int, after_id: str) -> Deferred[tuple[int, str, bool]]:
+        """
+        Delete a bounded amount of finished history older than that.
+
+        Fires with the count of messages, the last id looked at, and whether there is more.
+        """

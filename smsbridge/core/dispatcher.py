@@ -2,11 +2,11 @@
 Hands due deliveries to gateways and records what became of them.
 
 Everything is done by *lane*: a line, a stream, an address of record, whatever takes one thing after
-another.  An open lane has a short queue in memory.  It is *complete* when that queue is all that the
-store holds for the lane; then what is newly accepted is appended without asking the store, and where
-the next hop recognizes repeats it is even born ``sending`` in the transaction that accepts it.  As soon
-as anything disturbs this (too much at once, a retry, a closed lane), the queue is given back and filled
-again from the store, in order.
+another.  An open lane has a short queue in memory.  It is *complete* when that queue is all that
+the store holds for the lane; then what is newly accepted is appended without asking the store, and
+where the next hop recognizes repeats it is even born ``sending`` in the transaction that accepts
+it.  As soon as anything disturbs this (too much at once, a retry, a closed lane), the queue is
+given back and filled again from the store, in order.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from attrs import define, evolve, field
-from zope.interface import implementer
-
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from smsbridge.core import retry
 from smsbridge.core.changes import Changes
 from smsbridge.core.directory import World
+from smsbridge.core.entries import Settlement
 from smsbridge.core.message import Delivery, Kind, NotTried, Outcome, Sent, Status
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.interfaces import IGateway, ILanes, IMessageStore
-from smsbridge.core.entries import Settlement
 
 __all__ = ["Counts", "Dispatcher"]
 
@@ -113,6 +112,7 @@ class Dispatcher(Service):
         self._sweeper = LoopingCall(self._sweep)
         self._caretaker = LoopingCall(self._look_after)
         self._idle: list[Deferred[None]] = []
+        self._ending = False
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -129,14 +129,21 @@ class Dispatcher(Service):
             loop.clock = self._clock
             loop.start(interval, now=False).addErrback(self._bug)
 
+    def begin_nothing_more(self) -> None:
+        """Leave what waits in the store from now on; the program is about to stop."""
+        self._ending = True
+        for lane in self._lanes.values():
+            self._give_back(lane)
+
     def stopService(self) -> Deferred[None]:
-        """Begin nothing more; fires when what is under way is recorded, after 10 s at the latest."""
+        """
+        Begin nothing more; fires when what is under way is recorded, after 10 s at the latest.
+        """
         Service.stopService(self)
         for loop in (self._sweeper, self._caretaker):
             if loop.running:
                 loop.stop()
-        for lane in self._lanes.values():
-            self._give_back(lane)
+        self.begin_nothing_more()
         done: Deferred[None] = Deferred()
         if not any(lane.busy for lane in self._lanes.values()):
             done.callback(None)
@@ -223,6 +230,14 @@ class Dispatcher(Service):
             known.is_open = False
             self._give_back(known)
 
+    def lane_states(self) -> dict[tuple[str, str], int]:
+        """Count the lanes by gateway and by ``open`` or ``closed``."""
+        found: dict[tuple[str, str], int] = {}
+        for lane in self._lanes.values():
+            key = (lane.gateway.label, "open" if lane.is_open else "closed")
+            found[key] = found.get(key, 0) + 1
+        return found
+
     def why_closed(self, lane: str) -> tuple[str, str] | None:
         """Return the reason and sentence for which a lane is closed, None if it is open."""
         known = self._lanes.get(lane)
@@ -246,7 +261,7 @@ class Dispatcher(Service):
             or not known.gateway.recognizes_repeats
             or len(known.ready) + known.reserved >= _IN_MEMORY
             or known.gateway.label in self._recovering
-            or not self.running
+            or self._ending
         ):
             return None
         known.reserved += 1
@@ -301,6 +316,7 @@ class Dispatcher(Service):
             lane.busy
             or not lane.is_open
             or not self.running
+            or self._ending
             or lane.gateway.label in self._recovering
         ):
             return
@@ -337,7 +353,7 @@ class Dispatcher(Service):
     async def _work(self, lane: _Lane) -> None:
         """Send what is ready, batch after batch."""
         try:
-            while lane.ready and lane.is_open and self.running:
+            while lane.ready and lane.is_open and not self._ending:
                 pause = lane.resume_at - self._clock.seconds()
                 if pause > 0:
                     self._wake_after(lane, pause)
@@ -345,7 +361,7 @@ class Dispatcher(Service):
                 await self._send(lane, self._take(lane))
         finally:
             lane.busy = False
-            if not self.running:
+            if self._ending:
                 self._note_idle()
         self._pump(lane)
 
@@ -380,7 +396,7 @@ class Dispatcher(Service):
             ]
         if not batch:
             return
-        if not lane.is_open or not self.running:
+        if not lane.is_open or self._ending:
             self._record([(delivery, NotTried()) for delivery in batch])
             return
         began = self._clock.seconds()

@@ -11,7 +11,9 @@ __all__ = ["Entry", "MessageQuery", "NewMessage", "QueueQuery", "Settlement"]
 
 @frozen
 class NewMessage:
-    """A message about to be committed; see `store.schema.messages` for the meaning of each field."""
+    """
+    A message about to be committed; see `store.schema.messages` for the meaning of each field.
+    """
 
     message_id: str
     direction: str
@@ -49,7 +51,7 @@ class Entry:
         """Return the id that a repeat is answered with."""
         if self.message is not None:
             return self.message.message_id
-        return self.deliveries[0].delivery_id if self.deliveries else ""
+        return self.deliveries[0].delivery_id.partition(".")[0] if self.deliveries else ""
 
 
 @frozen
@@ -65,7 +67,12 @@ class Settlement:
 
 @frozen(kw_only=True)
 class MessageQuery:
-    """Which messages to list, oldest first (the newest `limit` of them)."""
+    """
+    Which messages to list, oldest first.
+
+    Without `after_id` the newest `limit` are meant, with it the oldest ones after it; "0" begins
+    with the very first.
+    """
 
     line: str = ""
     person: str = ""
@@ -85,4 +92,5 @@ class QueueQuery:
     statuses: tuple[str, ...] = field(default=("queued", "sending", "uncertain"))
     delivery_ids: tuple[str, ...] = ()
     message_id: str = ""
+    after_id: str = ""  # only deliveries younger than this one
     limit: int = 100

@@ -11,16 +11,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
-from zope.interface import implementer
-
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from smsbridge.core.address import mask, parse_sender
 from smsbridge.core.changes import Changes
 from smsbridge.core.directory import Directory, Line, World
 from smsbridge.core.dispatcher import Dispatcher
+from smsbridge.core.entries import Entry, NewMessage
 from smsbridge.core.limits import DailyCount, EchoGuard, TokenBuckets
 from smsbridge.core.message import (
     Accepted,
@@ -38,7 +38,6 @@ from smsbridge.core.routing import conversation, persons_of, route_outbound, tar
 from smsbridge.core.segments import count
 from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.interfaces import IInbox, IMessageStore
-from smsbridge.core.entries import Entry, NewMessage
 
 __all__ = ["Inbox", "Tally"]
 

@@ -1,10 +1,10 @@
 """
 What a delivery's status may become: one table, applied by the store inside its transactions.
 
-Known in each state: *queued*, nothing has left; *sending*, the first byte may have left; *sent*, the
-next hop has it; *delivered*, the person's device has it; *uncertain*, the outcome of an attempt is
-unknown and no peer can be asked.  *failed*, *expired* and *dropped* are ends that an operator or the
-sender may reopen with RESEND.
+Known in each state: *queued*, nothing has left; *sending*, the first byte may have left; *sent*,
+the next hop has it; *delivered*, the person's device has it; *uncertain*, the outcome of an attempt
+is unknown and no peer can be asked.  *failed*, *expired* and *dropped* are ends that an operator or
+the sender may reopen with RESEND.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def advance(status: Status, event: Event) -> Status:
     """
     Return what `status` becomes through `event`.
 
-    :raises IllegalTransition: the table has no such row; a late or repeated report is a usual cause.
+    :raises IllegalTransition: the table has no such row; a late or repeated report is a usual
+        cause.
     """
     try:
         return TRANSITIONS[status, event]

@@ -1,4 +1,6 @@
-"""Keeps senders within what they may send: token buckets, daily caps and a stop for endless echoes."""
+"""
+Keeps senders within what they may send: token buckets, daily caps and a stop for endless echoes.
+"""
 
 from __future__ import annotations
 

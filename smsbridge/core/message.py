@@ -203,12 +203,13 @@ class DeliveryReport:
     """
     What a peer says later about a delivery that it took.
 
-    Either `delivery_id` is known (the gateway put it into the remote id), or `remote_id` with `line`
-    and a time window finds the newest match.
+    Either `delivery_id` is known (the gateway put it into the remote id), or `remote_id` with
+    `line` and a time window finds the newest match.
     """
 
     gateway: str
-    status: Status  # DELIVERED, FAILED, EXPIRED, SENT (interim), or QUEUED (the hop wants it again later)
+    # DELIVERED, FAILED, EXPIRED, SENT (interim), or QUEUED (the hop wants it again later)
+    status: Status
     delivery_id: str = ""
     remote_id: str = ""
     line: str = ""

@@ -1,4 +1,6 @@
-"""What people and programs read of the store: messages with their deliveries, and the state of lines."""
+"""
+What people and programs read of the store: messages with their deliveries, and the state of lines.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""When a refused attempt is made again: growing delays with jitter, until the delivery's time is over."""
+"""
+When a refused attempt is made again: growing delays with jitter, until the delivery's time is over.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ def delay_s(attempt: int, chance: float, asked_s: float | None = None) -> float:
     """
     Return how many seconds to wait after a failed attempt.
 
-    The delay doubles from 10 s up to half an hour; a random quarter of it is taken off, so that what
-    failed together does not come back together.
+    The delay doubles from 10 s up to half an hour; a random quarter of it is taken off, so that
+    what failed together does not come back together.
 
     :param attempt: how many attempts there have been, from 1.
     :param chance: a random number of [0, 1).

@@ -10,11 +10,13 @@ __all__ = ["StagedService"]
 
 
 class StagedService(MultiService):
-    """Stops its children in reverse order, waiting for each, so that the store outlives its writers."""
+    """
+    Stops its children in reverse order, waiting for each, so that the store outlives its writers.
+    """
 
     log = Logger()
 
-    def stopService(self) -> Deferred[None]:  # type: ignore[override]
+    def stopService(self) -> Deferred[None]:
         """Stop the children; fires when the last one has stopped."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop_children())

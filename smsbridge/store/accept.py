@@ -1,4 +1,6 @@
-"""Commits what came in: a message with its deliveries and the key by which a repeat is recognized."""
+"""
+Commits what came in: a message with its deliveries and the key by which a repeat is recognized.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, bindparam, delete, select
 
+from smsbridge.core.entries import Entry
 from smsbridge.core.message import Accepted, Delivery, Kind, Status
 from smsbridge.store import schema
 from smsbridge.store.bulk import BulkInsert
-from smsbridge.core.entries import Entry
 from smsbridge.store.rows import padded
 
 __all__ = ["Accept", "DeliveryRows"]
@@ -148,7 +150,7 @@ class Accept:
     ) -> Sequence[Accepted]:
         """Commit the entries that are no repeats."""
         repeats = self._repeats(connection, entries)
-        committed = self._committed(connection, entries) if again else frozenset()
+        committed = self._committed(connection, entries) if again else set()
         results: list[Accepted] = []
         messages: list[tuple[Any, ...]] = []
         media: list[tuple[Any, ...]] = []
@@ -235,12 +237,23 @@ class Accept:
                 connection.execute(_forget, {"key": row.dedup_key, "of": row.gateway})
         return known
 
-    def _committed(self, connection: Connection, entries: Sequence[Entry]) -> frozenset[str]:
-        """Find what an earlier commit of the same entries, broken off before its answer, has stored."""
-        ids = [entry.entry_id for entry in entries]
-        found = connection.execute(_find_committed, {"ids": ids}).scalars().all()
-        notices = connection.execute(_find_committed_deliveries, {"ids": ids}).scalars().all()
-        return frozenset(found) | frozenset(notices)
+    def _committed(self, connection: Connection, entries: Sequence[Entry]) -> set[str]:
+        """
+        Find what an earlier commit of the same entries, broken off before its answer, has stored.
+        """
+        messages = [entry.entry_id for entry in entries if entry.message is not None]
+        notices = [
+            e.deliveries[0].delivery_id for e in entries if e.message is None and e.deliveries
+        ]
+        found: set[str] = set()
+        if messages:
+            found.update(connection.execute(_find_committed, {"ids": padded(messages)}).scalars())
+        if notices:
+            rows = connection.execute(
+                _find_committed_deliveries, {"ids": padded(notices)}
+            ).scalars()
+            found.update(delivery_id.partition(".")[0] for delivery_id in rows)
+        return found
 
 
 def _short(key: str) -> str:

@@ -1,8 +1,8 @@
 """
 Opens the database: connection settings for each kind, the schema's version, and its upgrade.
 
-A SQLite file is copied before an upgrade.  A version that this program does not know is refused: it was
-made by a newer one.
+A SQLite file is copied before an upgrade.  A version that this program does not know is refused: it
+was made by a newer one.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ def prepare(engine: Engine) -> None:
     """
     Bring the schema up to date.
 
-    :raises DatabaseError: the database is newer than this program, is something else, or is out of reach.
+    :raises DatabaseError: the database is newer than this program, is something else, or is out of
+        reach.
     """
     try:
         with engine.connect() as connection:
@@ -153,12 +154,14 @@ def prepare(engine: Engine) -> None:
                 return
             if version is not None and version not in _steps():
                 raise DatabaseError(
-                    f"the database has version {version}, which this program does not know; it was made by a "
-                    "newer smsbridge: install that one, or restore the copy made before its upgrade"
+                    f"the database has version {version}, which this program does not know; it was "
+                    "made by a newer smsbridge: install that one, or restore the copy made before "
+                    "its upgrade"
                 )
             if version is None and inspect(connection).has_table("messages"):
                 raise DatabaseError(
-                    "the database has a table 'messages' that is not ours; give smsbridge a database of its own"
+                    "the database has a table 'messages' that is not ours; give smsbridge a "
+                    "database of its own"
                 )
             if version is not None and engine.dialect.name == "sqlite":
                 _copy(engine, version)

@@ -1,4 +1,6 @@
-"""Reads for people and programs: lists of messages, one message's trace, the queue, calls and facts."""
+"""
+Reads for people and programs: lists of messages, one message's trace, the queue, calls and facts.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, func, or_, select
 
+from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.core.message import Direction, Kind, Status
 from smsbridge.core.records import CallRecord, DeliveryRecord, MessageRecord, QueueDepth, Transition
-from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.store.rows import media_of, padded
 from smsbridge.store.schema import calls, deliveries, delivery_events, line_facts, messages
 
@@ -200,6 +202,8 @@ def queue_txn(connection: Connection, query: QueueQuery) -> list[DeliveryRecord]
         )
     if query.message_id:
         statement = statement.where(_c.message_id == query.message_id)
+    if query.after_id:
+        statement = statement.where(_c.delivery_id > query.after_id)
     rows = connection.execute(statement.order_by(_c.delivery_id).limit(query.limit))
     return [_delivery(row) for row in rows]
 

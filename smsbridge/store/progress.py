@@ -1,8 +1,10 @@
 """
-Moves deliveries from status to status as `core.lifecycle` allows, and queues the reports that senders get.
+Moves deliveries from status to status as `core.lifecycle` allows, and queues the reports that
+senders get.
 
-Everything here runs inside the writer's transactions.  A report is a delivery of its own, made in the
-transaction that changes the status, so that a sender hears of it even when the bridge dies in between.
+Everything here runs inside the writer's transactions.  A report is a delivery of its own, made in
+the transaction that changes the status, so that a sender hears of it even when the bridge dies in
+between.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from smsbridge.core.entries import Settlement
 from smsbridge.core.lifecycle import Event, IllegalTransition, advance, sources
 from smsbridge.core.message import (
     Delivery,
@@ -37,7 +40,6 @@ from smsbridge.core.message import (
 from smsbridge.errors import REASONS, PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.store.accept import DeliveryRows
 from smsbridge.store.bulk import BulkUpdate
-from smsbridge.core.entries import Settlement
 from smsbridge.store.rows import padded
 from smsbridge.store.schema import deliveries, delivery_events, messages
 
@@ -123,10 +125,13 @@ class Reports:
                 origin.wants_report or change.unasked or change.status in _ALWAYS_TOLD
             ):
                 continue
-            if change.status is Status.DELIVERED and "\n" in origin.recipients:
-                # One receipt for a text to several, once the last of them has it.
-                if connection.execute(self._undelivered, {"of": change.message_id}).scalar_one():
-                    continue
+            # One receipt for a text to several, once the last of them has it.
+            if (
+                change.status is Status.DELIVERED
+                and "\n" in origin.recipients
+                and connection.execute(self._undelivered, {"of": change.message_id}).scalar_one()
+            ):
+                continue
             report = Delivery(
                 delivery_id=f"{change.delivery_id[:44]}r{now_ms:x}{change.status[0]}",
                 message_id=change.message_id,
@@ -395,7 +400,10 @@ def _words(text: str, detail: str) -> str:
 
 
 class Report:
-    """Records what peers say later; items are (`DeliveryReport`, now_ms, retry_at_ms), results (changed, lanes)."""
+    """
+    Records what peers say later; items are (`DeliveryReport`, now_ms, retry_at_ms), results
+    (changed, lanes).
+    """
 
     rank = 3
 
@@ -532,7 +540,9 @@ class Recovery:
 
 
 class Recover:
-    """Decides on interrupted attempts; items are `Recovery`, results (queued again, uncertain, lanes)."""
+    """
+    Decides on interrupted attempts; items are `Recovery`, results (queued again, uncertain, lanes).
+    """
 
     rank = 4
 
@@ -729,7 +739,10 @@ class Drop:
 
 
 class RepeatReports:
-    """Queues the last report of messages again; items are (message_id, now_ms), results lists of lanes."""
+    """
+    Queues the last report of messages again; items are (message_id, now_ms), results lists of
+    lanes.
+    """
 
     rank = 4
 
@@ -829,18 +842,18 @@ class TellWaiting:
             connection.execute(self._mark, {"ids": padded([row.delivery_id for row in waiting])})
         late = connection.execute(self._late, {"now": now_ms}).all()
         groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for row in late:
-            groups[row.reason or "expired", row.detail or REASONS["expired"]].append(
-                row.delivery_id
+        for old in late:
+            groups[old.reason or "expired", old.detail or REASONS["expired"]].append(
+                old.delivery_id
             )
-            if row.kind == Kind.MESSAGE:
+            if old.kind == Kind.MESSAGE:
                 changes.append(
                     _Change(
-                        row.delivery_id,
-                        row.message_id,
+                        old.delivery_id,
+                        old.message_id,
                         Status.EXPIRED,
-                        row.reason or "expired",
-                        row.detail,
+                        old.reason or "expired",
+                        old.detail,
                     )
                 )
         for (reason, words), ids in groups.items():

@@ -1,4 +1,6 @@
-"""Reads what a lane has to send, in order, leaving out what must wait for an earlier one of its kind."""
+"""
+Reads what a lane has to send, in order, leaving out what must wait for an earlier one of its kind.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ class RefillRequest:
 
 
 class Refill:
-    """Items are `RefillRequest`, results pairs of a list of `Delivery` and whether that is all that is open."""
+    """
+    Items are `RefillRequest`, results pairs of a list of `Delivery` and whether that is all that is
+    open.
+    """
 
     rank = 9  # after everything that could add to a lane in the same transaction
 

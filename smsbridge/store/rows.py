@@ -55,7 +55,8 @@ _media_of = (
 
 def padded(values: Sequence[str]) -> list[str]:
     """Repeat the last value up to a power of two, so that statements come in few sizes."""
-    return [*values, *values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values))]
+    missing = (1 << (len(values) - 1).bit_length()) - len(values)
+    return [*values, *[values[-1]] * missing]
 
 
 def media_of(connection: Connection, message_ids: Sequence[str]) -> dict[str, tuple[Media, ...]]:

@@ -1,13 +1,15 @@
 """
 The tables, as SQLAlchemy Core sees them on SQLite, MariaDB and PostgreSQL.
 
-Times are milliseconds since 1970 UTC (``..._at_ms``).  Ids of messages are UUID version 7 as text and
-so in the order of their making; a delivery's id is its message's id, a dot and a number, which makes it
-unguessable and lets a peer's answer be matched without a look-up.  What a fresh database gets is made
-by `migrations`; a test holds both equal.
+Times are milliseconds since 1970 UTC (``..._at_ms``).  Ids of messages are UUID version 7 as text
+and so in the order of their making; a delivery's id is its message's id, a dot and a number, which
+makes it unguessable and lets a peer's answer be matched without a look-up.  What a fresh database
+gets is made by `migrations`; a test holds both equal.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -43,8 +45,13 @@ metadata = MetaData(
     }
 )
 
-# MariaDB compares text by alphabet unless told otherwise; ids, names and bodies are compared by byte.
-_BYTEWISE = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+# MariaDB compares text by alphabet unless told otherwise; ids, names and bodies are compared by
+# byte.
+_BYTEWISE: Any = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+}
 
 _Label = String(64)  # an ini section's NAME
 _Address = String(255)  # a number, a JID, an alphanumeric sender
@@ -90,7 +97,8 @@ media = Table(
     **_BYTEWISE,
 )
 
-#: One message, report or notice on its way to one destination; its row changes as core.lifecycle allows.
+#: One message, report or notice on its way to one destination; its row changes as core.lifecycle
+#: allows.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -146,7 +154,8 @@ Index(
     postgresql_where=_named,
 )
 
-#: What the columns of a delivery cannot tell: every failed attempt, interim report and intervention.
+#: What the columns of a delivery cannot tell: every failed attempt, interim report and
+#: intervention.
 delivery_events = Table(
     "delivery_events",
     metadata,

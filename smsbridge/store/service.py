@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
-from zope.interface import implementer
-
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads
@@ -19,14 +17,15 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
 
+from smsbridge.core.entries import Entry, MessageQuery, QueueQuery, Settlement
 from smsbridge.core.message import Accepted, Call, Delivery, DeliveryReport
 from smsbridge.core.records import CallRecord, DeliveryRecord, MessageRecord, QueueDepth
 from smsbridge.errors import TemporaryFailure
 from smsbridge.interfaces import IMessageStore
 from smsbridge.store import database, history
 from smsbridge.store.accept import Accept, DeliveryRows
-from smsbridge.core.entries import Entry, MessageQuery, QueueQuery, Settlement
 from smsbridge.store.progress import (
     Claim,
     ClaimRequest,
@@ -83,8 +82,8 @@ class StateFolder:
             owner = lock.read().strip() or "unknown"
             lock.close()
             raise StateFolderTaken(
-                f"another smsbridge (process {owner}) uses the state folder {self.path}; stop it, or give "
-                "this one a folder of its own with 'state =' in [smsbridge]"
+                f"another smsbridge (process {owner}) uses the state folder {self.path}; stop it, "
+                "or give this one a folder of its own with 'state =' in [smsbridge]"
             ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
@@ -216,7 +215,9 @@ class MessageStore(Service):
     def report(
         self, report: DeliveryReport, now_ms: int, retry_at_ms: int
     ) -> Deferred[tuple[bool, list[str]]]:
-        """Record a report; fires with whether it changed anything and the lanes with something new."""
+        """
+        Record a report; fires with whether it changed anything and the lanes with something new.
+        """
         return self._submit(self._report, (report, now_ms, retry_at_ms))
 
     def recover(
@@ -308,6 +309,7 @@ class MessageStore(Service):
 
 def _reading_failed(failure: Failure) -> Any:
     failure.trap(DBAPIError)
-    if is_outage(failure.value):
+    error = failure.value
+    if isinstance(error, DBAPIError) and is_outage(error):
         raise TemporaryFailure("internal", "The database is away; try again in a moment.")
     return failure

@@ -1,11 +1,11 @@
 """
 Group commit: one thread with one connection takes all that waits and commits it as one transaction.
 
-An operation is a function of a connection and a list of items; the waiting items of one operation are
-given to it at once.  Every Deferred fires after the commit, in the reactor's thread.  When one item
-spoils a transaction, it is rolled back and the items are run one by one, so that a bad one fails alone.
-When the database is away, what waits is kept and tried again until it is back; only a full queue
-refuses more.
+An operation is a function of a connection and a list of items; the waiting items of one operation
+are given to it at once.  Every Deferred fires after the commit, in the reactor's thread.  When one
+item spoils a transaction, it is rolled back and the items are run one by one, so that a bad one
+fails alone. When the database is away, what waits is kept and tried again until it is back; only a
+full queue refuses more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
-
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,7 +31,8 @@ _MOST_WAITING: Final = 100_000  # items in memory while the database is away
 
 # SQLite's primary result codes for "not now": BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.
 _SQLITE_OUTAGE: Final = {5, 6, 7, 8, 10, 13, 14}
-# MariaDB: table and disk full, too many connections, shutdown, lock wait, deadlock, read only, gone away.
+# MariaDB: table and disk full, too many connections, shutdown, lock wait, deadlock, read only, gone
+# away.
 _MYSQL_OUTAGE: Final = {
     1021,
     1040,
@@ -49,7 +49,8 @@ _MYSQL_OUTAGE: Final = {
     2014,
     2055,
 }
-# PostgreSQL classes: connection, transaction rollback, resources, operator intervention, system, read only.
+# PostgreSQL classes: connection, transaction rollback, resources, operator intervention, system,
+# read only.
 _POSTGRES_OUTAGE: Final = ("08", "40", "53", "57", "58", "25006")
 
 
@@ -66,7 +67,7 @@ def is_outage(error: DBAPIError) -> bool:
         return str(state).startswith(_POSTGRES_OUTAGE)
     if hasattr(original, "pgconn"):  # psycopg without a state: the connection itself failed
         return True
-    arguments = getattr(original, "args", ())
+    arguments: Sequence[Any] = getattr(original, "args", ())
     return bool(arguments) and arguments[0] in _MYSQL_OUTAGE
 
 
@@ -170,7 +171,8 @@ class Writer:
         """
         Commit one item; fires with its result after the commit.
 
-        :raises TemporaryFailure: (as the Deferred's failure) too much waits already, or the store is closed.
+        :raises TemporaryFailure: (as the Deferred's failure) too much waits already, or the store
+            is closed.
         """
         if self._thread is None:
             return fail(TemporaryFailure("internal", "The message store is closed."))

@@ -1,0 +1,490 @@
+"""
+The running daemon: builds gateways from a configuration, applies changes of it, and answers the
+web.
+
+`tap` puts it together with the store and the listeners; this module opens nothing by itself.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from smsbridge import gateways as kinds
+from smsbridge.config import Config, ConfigErrors, load
+from smsbridge.core.changes import Changes
+from smsbridge.core.directory import Line, World
+from smsbridge.core.dispatcher import Dispatcher
+from smsbridge.core.entries import MessageQuery, QueueQuery
+from smsbridge.core.inbox import Inbox
+from smsbridge.core.message import FromPerson
+from smsbridge.core.records import (
+    CallRecord,
+    DeliveryRecord,
+    LineStatus,
+    LinkStatus,
+    MessageRecord,
+    QueueDepth,
+)
+from smsbridge.errors import Refused
+from smsbridge.interfaces import IGateway, ILineControl, IUssd, IWebhook
+from smsbridge.keys import ConfigError
+from smsbridge.store.service import MessageStore
+from smsbridge.web.bridge import Attachment, IBridge, MessageFilter, QueueFilter, Reloaded
+
+__all__ = ["Daemon", "Gateways"]
+
+_DAY_MS: Final = 86_400_000
+_PURGE_EVERY_S: Final = 3600.0
+_PURGE_PAUSE_S: Final = 0.02  # between two steps, so that messages pass in between
+_RESENT_LIFE_MS: Final = 2 * _DAY_MS
+
+#: Keys of [smsbridge] that a running daemon can take over.
+_RELOADABLE: Final = frozenset({"country", "retention_days", "include", "notify_after"})
+
+
+class Gateways(Service):
+    """
+    The gateways by label: built, started, changed and stopped one apart from the other.
+
+    :param listen_failed: told of a gateway that could not start.
+    """
+
+    log = Logger()
+    name = "gateways"
+
+    def __init__(self, reactor: Any, inbox: Inbox, dispatcher: Dispatcher, world: World) -> None:
+        self._reactor = reactor
+        self._inbox = inbox
+        self._dispatcher = dispatcher
+        self._world = world
+        self._by_label: dict[str, IGateway] = {}
+        self._privileged = False
+        self.broken: dict[str, str] = {}  # label -> why it could not start
+
+    def build(self, label: str, kind: str, config: Any, lines: Mapping[str, Line]) -> None:
+        """Build a gateway and make it known."""
+        gateway = kinds.load(kind).build(
+            self._reactor, label, config, lines, self._inbox, self._dispatcher, self._world
+        )
+        self._by_label[label] = gateway
+        self._dispatcher.add_gateway(gateway)
+
+    def __iter__(self) -> Any:
+        return iter(list(self._by_label.values()))
+
+    def get(self, label: str) -> IGateway | None:
+        """Return the gateway of that label."""
+        return self._by_label.get(label)
+
+    def privilegedStartService(self) -> None:
+        """Let gateways open ports that only root may open."""
+        for gateway in self:
+            gateway.privilegedStartService()
+
+    def startService(self) -> None:
+        """Start all gateways; a port that is taken ends the start."""
+        Service.startService(self)
+        for gateway in self:
+            gateway.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop all gateways at once: they are independent of each other."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop_all())
+
+    async def _stop_all(self) -> None:
+        stopping = [(gateway, maybeDeferred(gateway.stopService)) for gateway in self]
+        for gateway, stopped in stopping:
+            try:
+                await stopped
+            except Exception:
+                # One gateway that cannot stop must not keep the others running.
+                self.log.failure("{gateway} could not stop", gateway=gateway.label)
+
+    def start(self, label: str) -> str:
+        """Start a gateway while the daemon runs; returns why not, or an empty text."""
+        gateway = self._by_label[label]
+        try:
+            gateway.privilegedStartService()
+            gateway.startService()
+        except Exception as e:
+            # A gateway that cannot start (mostly a port that is taken) leaves the others alone.
+            self.log.failure("{gateway} could not start", gateway=label)
+            self.broken[label] = str(e)
+            return f"[gateway:{label}] could not start: {e}"
+        self.broken.pop(label, None)
+        return ""
+
+    async def remove(self, label: str) -> None:
+        """Stop and forget a gateway; what waits for it stays in the store."""
+        gateway = self._by_label.pop(label)
+        self.broken.pop(label, None)
+        try:
+            await maybeDeferred(gateway.stopService)
+        except Exception:
+            # It is forgotten all the same.
+            self.log.failure("{gateway} could not stop", gateway=label)
+        self._dispatcher.remove_gateway(label)
+
+
+@implementer(IBridge)
+class Daemon(Service):
+    """
+    What runs: answers the control API, reloads on SIGHUP, and keeps the history in bounds.
+
+    :param rebuild_http: replaces the HTTP listeners after a change of [http].
+    """
+
+    log = Logger()
+    name = "daemon"
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        now_ms: Callable[[], int],
+        store: MessageStore,
+        dispatcher: Dispatcher,
+        inbox: Inbox,
+        world: World,
+        changes: Changes,
+        gateways: Gateways,
+        rebuild_http: Callable[[Config], Deferred[str]],
+    ) -> None:
+        self._reactor = reactor
+        self.config = config
+        self._now_ms = now_ms
+        self._store = store
+        self._dispatcher = dispatcher
+        self._inbox = inbox
+        self._world = world
+        self._changes = changes
+        self._gateways = gateways
+        self._rebuild_http = rebuild_http
+        self.started_at_ms = now_ms()
+        self.listening = False
+        self._purger = LoopingCall(self._purge_old)
+        self._reloading: Deferred[Reloaded] | None = None
+        self.on_reload: Callable[[str], None] = lambda state: None
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Begin; everything else has started."""
+        Service.startService(self)
+        self.listening = True
+        now_ms = self._now_ms()
+        self._store.sent_since(now_ms - now_ms % _DAY_MS).addCallbacks(
+            lambda counts: self._inbox.daily.load(now_ms, counts),
+            lambda failure: self.log.failure("could not count today's texts", failure=failure),
+        )
+        self._purger.clock = self._reactor
+        self._purger.start(_PURGE_EVERY_S, now=True).addErrback(
+            lambda failure: self.log.failure("the purger failed", failure=failure)
+        )
+        signal.signal(
+            signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload_by_signal)
+        )
+
+    def stopService(self) -> None:
+        """Hand nothing more to gateways; the first to stop."""
+        Service.stopService(self)
+        self.listening = False
+        if self._purger.running:
+            self._purger.stop()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        self._dispatcher.begin_nothing_more()
+
+    def unready(self) -> str:
+        """See `IBridge.unready`."""
+        if not self._store.is_open:
+            return "The database is not open."
+        if not self.listening:
+            return "The listeners are not open yet."
+        if self._gateways.broken:
+            return "; ".join(
+                f"[gateway:{label}] could not start: {why}"
+                for label, why in self._gateways.broken.items()
+            )
+        return ""
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def send(
+        self, line: str, recipients: tuple[str, ...], text: str, media: tuple[Attachment, ...]
+    ) -> Deferred[str]:
+        """See `IBridge.send`."""
+        if media:
+            return fail(
+                Refused("media-unsupported", "No line of this installation carries attachments.")
+            )
+        if not line:
+            usable = [label for label, known in self.config.lines.items() if known.enabled]
+            if len(usable) != 1:
+                return fail(
+                    Refused("unknown-line", f"Say which line with --line: {', '.join(usable)}.")
+                )
+            line = usable[0]
+        return self._inbox.accept(
+            FromPerson(person="", recipients=recipients, body=text, line=line)
+        ).addCallback(lambda accepted: accepted.message_id)
+
+    def messages(self, which: MessageFilter, limit: int | None) -> Deferred[list[MessageRecord]]:
+        """See `IBridge.messages`."""
+        return self._store.messages(_message_query(which, limit))
+
+    def messages_after(
+        self, which: MessageFilter, after_id: str, limit: int
+    ) -> Deferred[list[MessageRecord]]:
+        """See `IBridge.messages_after`."""
+        return self._store.messages(evolve(_message_query(which, limit), after_id=after_id or "0"))
+
+    def follow(self, changed: Callable[[Collection[str]], None]) -> Callable[[], None]:
+        """See `IBridge.follow`."""
+        return self._changes.watch(changed)
+
+    def trace(self, message_id: str) -> Deferred[MessageRecord | None]:
+        """See `IBridge.trace`."""
+        return self._store.trace(message_id)
+
+    def queue(
+        self, which: QueueFilter, after_id: str, limit: int
+    ) -> Deferred[list[DeliveryRecord]]:
+        """See `IBridge.queue`."""
+        return self._store.queue(
+            QueueQuery(
+                gateway=which.gateway,
+                line=which.line,
+                statuses=which.statuses,
+                delivery_ids=which.delivery_ids,
+                message_id=which.message_id,
+                after_id=after_id,
+                limit=limit,
+            )
+        )
+
+    def depths(self) -> Deferred[list[QueueDepth]]:
+        """See `IBridge.depths`."""
+        return self._store.depths()
+
+    def retry(self, delivery_ids: tuple[str, ...]) -> Deferred[int]:
+        """See `IBridge.retry`."""
+        now_ms = self._now_ms()
+        return self._store.resend(delivery_ids, now_ms, now_ms + _RESENT_LIFE_MS).addCallback(
+            self._intervened, delivery_ids
+        )
+
+    def drop(self, delivery_ids: tuple[str, ...]) -> Deferred[int]:
+        """See `IBridge.drop`."""
+        return self._store.drop(delivery_ids, self._now_ms()).addCallback(
+            self._intervened, delivery_ids
+        )
+
+    def _intervened(self, result: tuple[int, list[str]], delivery_ids: tuple[str, ...]) -> int:
+        count, lanes = result
+        self._dispatcher.poke(lanes)
+        self._changes.tell(delivery_id.partition(".")[0] for delivery_id in delivery_ids)
+        return count
+
+    def calls(self, line: str, limit: int) -> Deferred[list[CallRecord]]:
+        """See `IBridge.calls`."""
+        return self._store.calls(line, limit)
+
+    def purge(self, before_ms: int) -> Deferred[int]:
+        """See `IBridge.purge`."""
+        return Deferred.fromCoroutine(self._purge(before_ms))
+
+    async def _purge(self, before_ms: int) -> int:
+        total, after, more = 0, "", True
+        while more and self.running:
+            count, after, more = await self._store.purge_some(before_ms, self._now_ms(), after)
+            total += count
+            await deferLater(self._reactor, _PURGE_PAUSE_S)
+        return total
+
+    def _purge_old(self) -> Any:
+        days = self.config.settings.retention_days
+        # Without a limit only what has no meaning any more goes: keys of repeats.
+        before_ms = self._now_ms() - days * _DAY_MS if days else 0
+
+        def purged(count: int) -> None:
+            if count:
+                self.log.info(
+                    "{count} messages older than {days} days purged", count=count, days=days
+                )
+
+        return self.purge(before_ms).addCallbacks(
+            purged, lambda failure: self.log.failure("could not purge", failure=failure)
+        )
+
+    # -- lines -----------------------------------------------------------------------------------
+
+    def lines(self) -> list[LineStatus]:
+        """See `IBridge.lines`."""
+        now_ms = self._now_ms()
+        found = []
+        for gateway in self._gateways:
+            for status in gateway.line_status():
+                line = self.config.lines.get(status.line)
+                found.append(
+                    evolve(
+                        status,
+                        sent_today=self._inbox.daily.of(status.line, now_ms),
+                        daily_cap=line.daily_cap if line is not None else 0,
+                    )
+                )
+        order = {label: number for number, label in enumerate(self.config.lines)}
+        return sorted(found, key=lambda status: order.get(status.line, len(order)))
+
+    def links(self) -> list[LinkStatus]:
+        """See `IBridge.links`."""
+        return [gateway.link_status() for gateway in self._gateways]
+
+    def lanes(self) -> Mapping[tuple[str, str], int]:
+        """See `IBridge.lanes`."""
+        return self._dispatcher.lane_states()
+
+    def _gateway_of_line(self, line: str) -> IGateway:
+        known = self.config.lines.get(line)
+        gateway = self._gateways.get(known.gateway) if known is not None else None
+        if gateway is None:
+            raise Refused(
+                "unknown-line",
+                f"There is no line {line}; there are: {', '.join(self.config.lines) or 'none'}.",
+            )
+        return gateway
+
+    def ussd(self, line: str, code: str) -> Deferred[str]:
+        """See `IBridge.ussd`."""
+        return maybeDeferred(self._ussd, line, code)
+
+    def _ussd(self, line: str, code: str) -> Deferred[str]:
+        speaker = IUssd(self._gateway_of_line(line), None)
+        if speaker is None:
+            raise Refused("unsupported", f"Line {line} has no USSD.")
+        return speaker.ussd(line, code)
+
+    def line_commands(self, line: str) -> Mapping[str, tuple[str, str]]:
+        """See `IBridge.line_commands`."""
+        control = ILineControl(self._gateway_of_line(line), None)
+        return control.commands if control is not None else {}
+
+    def line_command(self, line: str, command: str, arguments: tuple[str, ...]) -> Deferred[str]:
+        """See `IBridge.line_command`."""
+        return maybeDeferred(self._line_command, line, command, arguments)
+
+    def _line_command(self, line: str, command: str, arguments: tuple[str, ...]) -> Deferred[str]:
+        control = ILineControl(self._gateway_of_line(line), None)
+        if control is None or command not in control.commands:
+            known = ", ".join(control.commands) if control is not None else "none"
+            raise Refused("unsupported", f"Line {line} has no command {command}; it has: {known}.")
+        return control.control(line, command, arguments)
+
+    def hook(self, label: str) -> IResource | None:
+        """Return what is mounted at ``/hook/LABEL``."""
+        gateway = self._gateways.get(label)
+        hook = IWebhook(gateway, None) if gateway is not None else None
+        return hook.resource() if hook is not None else None
+
+    # -- reload ----------------------------------------------------------------------------------
+
+    def _reload_by_signal(self) -> None:
+        def done(result: Reloaded) -> None:
+            for error in result.errors:
+                self.log.error("not reloaded: {reason}", reason=error)
+
+        self.reload().addCallbacks(
+            done, lambda failure: self.log.failure("could not reload", failure=failure)
+        )
+
+    def reload(self) -> Deferred[Reloaded]:
+        """See `IBridge.reload`."""
+        if self._reloading is not None:
+            # One at a time; the second waits, because the file may have changed since the first
+            # read.
+            waiting: Deferred[Reloaded] = Deferred()
+
+            def after(result: Any) -> Any:
+                self.reload().chainDeferred(waiting)
+                return result
+
+            self._reloading.addBoth(after)
+            return waiting
+        reloading = self._reloading = Deferred.fromCoroutine(self._reload())
+        answer: Deferred[Reloaded] = Deferred()
+
+        def finished(result: Any) -> Any:
+            self._reloading = None
+            return result
+
+        reloading.addBoth(finished)
+        reloading.chainDeferred(answer)
+        return answer
+
+    async def _reload(self) -> Reloaded:
+        try:
+            new = load(self.config.path)
+        except ConfigErrors as e:
+            return Reloaded(errors=tuple(str(error) for error in e.errors))
+        except ConfigError as e:
+            return Reloaded(errors=(str(e),))
+        old = self.config
+        difference = Config.diff(old, new)
+        if not difference:
+            return Reloaded(warnings=new.warnings)
+        self.on_reload("RELOADING")
+        warnings = list(new.warnings)
+        fixed = difference.settings - _RELOADABLE
+        warnings.extend(
+            f"[smsbridge] {name} takes effect when the daemon is started again"
+            for name in sorted(fixed)
+        )
+        self.config = new
+        self._world.directory = new.directory
+        self._dispatcher.notify_after_s = new.settings.notify_after
+        anew = set(difference.gateways.added)
+        for label in sorted(difference.gateways.removed):
+            await self._gateways.remove(label)
+        for label in sorted(difference.gateways.changed | difference.rebuilt_lines):
+            gateway = self._gateways.get(label)
+            if gateway is not None and not gateway.update(
+                new.gateways[label].config, new.lines_of(label)
+            ):
+                await self._gateways.remove(label)
+                anew.add(label)
+        for label in new.gateways:
+            if label in anew:
+                kind, config = new.gateways[label]
+                self._gateways.build(label, kind, config, new.lines_of(label))
+                problem = self._gateways.start(label)
+                if problem:
+                    warnings.append(problem)
+        if difference.http:
+            problem = await self._rebuild_http(new)
+            if problem:
+                warnings.append(problem)
+        self.on_reload("READY")
+        changes = tuple(difference.sentences())
+        self.log.info("configuration reloaded: {changes}", changes="; ".join(changes))
+        return Reloaded(changes=changes, warnings=tuple(warnings))
+
+
+def _message_query(which: MessageFilter, limit: int | None) -> MessageQuery:
+    return MessageQuery(
+        line=which.line,
+        person=which.person,
+        number=which.number,
+        message_ids=which.message_ids,
+        since_ms=which.since_ms,
+        limit=limit,
+    )

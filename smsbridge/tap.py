@@ -1,0 +1,168 @@
+"""
+What ``twistd smsbridge`` runs: the one place where store, core, gateways and web meet.
+
+`makeService` builds and wires and opens nothing: twistd forks between it and the start.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import uuid_utils
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.python import usage
+
+from smsbridge import __version__
+from smsbridge.config import Config, ConfigErrors, load
+from smsbridge.core.changes import Changes
+from smsbridge.core.directory import World
+from smsbridge.core.dispatcher import Dispatcher
+from smsbridge.core.inbox import Inbox
+from smsbridge.core.stages import StagedService
+from smsbridge.daemon import Daemon, Gateways
+from smsbridge.keys import ConfigError
+from smsbridge.store.service import MessageStore, StateFolder
+from smsbridge.web.control import About, Control
+from smsbridge.web.site import ControlSocket, Hooks, http_listeners, http_site
+
+__all__ = ["Options", "build", "makeService"]
+
+#: How soon the writer's thread gets the interpreter from a busy reactor; see `store.bulk`.
+_SWITCH_INTERVAL_S = 0.001
+
+
+class Options(usage.Options):
+    """The command line behind ``twistd smsbridge``."""
+
+    synopsis = "[--config FILE]"
+    longdesc = (
+        "Joins phone lines (GoIP boxes, modems, providers) with people's chat programs. Everything "
+        "is set in an ini file; 'smsbridge sample-config' prints one with every key explained, and "
+        "'smsbridge check' tells whether yours is right."
+    )
+    optParameters = [
+        ["config", "c", "/etc/smsbridge/smsbridge.ini", "The configuration to run with."]
+    ]
+    config: Config
+
+    def postOptions(self) -> None:
+        """Read the configuration; a wrong one ends the start with what is wrong."""
+        # twistd changes its folder when it goes to the background.
+        path = Path(os.path.abspath(self["config"]))
+        try:
+            self.config = load(path)
+        except ConfigErrors as e:
+            raise usage.UsageError(
+                "the configuration cannot be used:\n  "
+                + "\n  ".join(str(error) for error in e.errors)
+            ) from None
+        except ConfigError as e:
+            raise usage.UsageError(f"the configuration cannot be used: {e}") from None
+
+
+def makeService(options: Options) -> IService:
+    """Build the daemon on the global reactor."""
+    from twisted.internet import reactor
+
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    return build(reactor, options.config)
+
+
+def build(reactor: Any, config: Config) -> MultiService:
+    """
+    Build the daemon; starting the returned service opens everything.
+
+    The services start in the order in which they are added here and stop in the reverse order.
+    """
+    settings = config.settings
+    root = StagedService()
+    changes = Changes()
+    world = World(config.directory)
+    store = MessageStore(reactor, StateFolder(settings.state), settings.database, settings.node)
+    dispatcher = Dispatcher(
+        reactor, _now_ms, random.SystemRandom().random, store, world, changes, settings.notify_after
+    )
+    inbox = Inbox(store, dispatcher, world, changes, _now_ms, reactor.seconds, _new_id)
+    gateways = Gateways(reactor, inbox, dispatcher, world)
+    for label, (kind, gateway_config) in config.gateways.items():
+        gateways.build(label, kind, gateway_config, config.lines_of(label))
+    web = _Web(reactor)
+    daemon = Daemon(
+        reactor,
+        config,
+        _now_ms,
+        store,
+        dispatcher,
+        inbox,
+        world,
+        changes,
+        gateways,
+        web.rebuild,
+    )
+    web.daemon = daemon
+    web.mount(config)
+    about = About(
+        version=__version__,
+        config=str(config.path),
+        state=str(settings.state),
+        node=settings.node,
+    )
+    control = Control(daemon, reactor, about)
+    for service in (
+        store,
+        dispatcher,
+        gateways,
+        web,
+        ControlSocket(reactor, settings.state, control),
+        daemon,
+    ):
+        service.setServiceParent(root)
+    return root
+
+
+class _Web(MultiService):
+    """The HTTP listeners; replaced as a whole when [http] changes."""
+
+    name = "web"
+    daemon: Daemon
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__()
+        self._reactor = reactor
+
+    def mount(self, config: Config) -> None:
+        """Build the listeners of a configuration."""
+        if config.http is None:
+            return
+        site = http_site({"hook": Hooks(self.daemon.hook)})
+        http_listeners(self._reactor, config.http.listen, site).setServiceParent(self)
+
+    def rebuild(self, config: Config) -> Deferred[str]:
+        """
+        Close the listeners and open those of another configuration; fires with what went wrong.
+        """
+        return Deferred.fromCoroutine(self._rebuild(config))
+
+    async def _rebuild(self, config: Config) -> str:
+        for listeners in list(self):
+            await maybeDeferred(listeners.disownServiceParent)
+        try:
+            self.mount(config)
+        except (CannotListenError, ValueError) as e:
+            return f"[http] cannot listen: {e}"
+        return ""
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _new_id() -> str:
+    return str(uuid_utils.uuid7())
