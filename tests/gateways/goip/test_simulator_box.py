@@ -749,7 +749,7 @@ class SimulatedBoxTests(TestCase):
         for _ in range(1000):
             if reached():
                 return
-            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+            await deferLater(reactor, 0.01)
         self.fail("waited in vain")
 
     def service(self, host: str = "127.0.0.1", **changes: Any) -> SimulatedBox:

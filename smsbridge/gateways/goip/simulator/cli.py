@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from typing import Any
 
@@ -326,12 +327,13 @@ async def serve(reactor: Any, invocation: Invocation) -> None:
     box = service.box
     if not invocation.quiet and not invocation.interactive:
         box.journal.observers.append(_tell)
+    _allow_files(len(box.channels) + 64)
     try:
         service.startService()
     except CannotListenError as error:
         raise SystemExit(
             f"cannot listen on {error.interface or 'UDP'} port {error.port}: "
-            f"{error.socketError}; choose another --base-port or --interface"
+            f"{error.socketError}; choose another --base-port or --interface, or fewer --channels"
         ) from None
     try:
         host, port = invocation.settings.server
@@ -355,6 +357,14 @@ async def serve(reactor: Any, invocation: Invocation) -> None:
         await over
     finally:
         await service.stopService()
+
+
+def _allow_files(count: int) -> None:
+    """Let the process open that many files, a socket for every line, as far as the system lets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _tell(happening: Happening) -> None:
