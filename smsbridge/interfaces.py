@@ -44,6 +44,7 @@ from smsbridge.core.records import (
 )
 
 __all__ = [
+    "IDesk",
     "IGateway",
     "IGatewayFactory",
     "IInbox",
@@ -98,6 +99,58 @@ class IInbox(Interface):
         Store what a device told about its line: a mapping with any of ``number imei imsi iccid
         operator model``.  Only changes are written.  Fires after the commit.
         """
+
+
+class IDesk(Interface):
+    """
+    What a person may ask of the bridge by chat, and an operator more; `World.desk` is one.
+
+    It does not know who asks: the gateway checks that a line is the person's, and that who reloads
+    is an operator (`Person.admin`).
+    """
+
+    def lines() -> list[LineStatus]:
+        """Return the state of all lines."""
+
+    def links() -> list[LinkStatus]:
+        """Return the state of all gateways."""
+
+    def calls(line: str, limit: int) -> Deferred[list[CallRecord]]:
+        """Fires with the calls of a line, newest first."""
+
+    def ussd(line: str, code: str) -> Deferred[str]:
+        """
+        Send a USSD code; fires with the network's text.
+
+        :raises Refused: there is no such line, or it has no USSD.
+        :raises PermanentFailure: the network refused.
+        :raises TemporaryFailure: the line is busy or away.
+        """
+
+    def history(query: MessageQuery) -> Deferred[list[MessageRecord]]:
+        """Fires with messages, oldest first."""
+
+    def waiting(query: QueueQuery) -> Deferred[list[DeliveryRecord]]:
+        """Fires with deliveries that are not finished, oldest first."""
+
+    def retry(delivery_ids: tuple[str, ...]) -> Deferred[int]:
+        """Queue deliveries again; fires with the count."""
+
+    def drop(delivery_ids: tuple[str, ...]) -> Deferred[int]:
+        """Give deliveries up; fires with the count."""
+
+    def reload_configuration() -> Deferred[list[str]]:
+        """Read the configuration again; fires with sentences: what changed, or why nothing did."""
+
+    def bind(person: str, kind: str, address: str) -> Deferred[None]:
+        """
+        Give a person one more address, proved by a code; fires after the commit.
+
+        `Directory.person_at` knows it from then on, also after a restart.
+        """
+
+    def unbind(kind: str, address: str) -> Deferred[bool]:
+        """Take an address given by `bind` away; fires with False if it was not there."""
 
 
 class ILanes(Interface):

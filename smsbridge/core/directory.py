@@ -8,8 +8,9 @@ A `Directory` is replaced as a whole when the configuration is reloaded; whoever
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 import attrs
 from attrs import define, frozen
@@ -116,6 +117,18 @@ class Person:
     fallback: bool = key(
         "Whether this person gets the texts that nobody else gets.", default=False, convert=boolean
     )
+    mobile: str = key(
+        "The person's own mobile number. Who receives a code there may add an XMPP address to the "
+        "person, where the gateway allows that.",
+        default="",
+        convert=str.strip,
+        example="+12025550188",
+    )
+    contacts: str = key(
+        "A vCard file (.vcf) with the names of the person's contacts, shown instead of numbers.",
+        default="",
+        convert=str.strip,
+    )
     admin: bool = key(
         "Whether this person may use the commands of operators.", default=False, convert=boolean
     )
@@ -182,6 +195,19 @@ class Directory:
         """Return the person with this address: a bare JID, a SIP user name, an extension."""
         return self._by_address.get((kind, address))
 
+    def with_addresses(self, added: Iterable[tuple[str, str, str]]) -> Directory:
+        """
+        Return a directory in which persons have more addresses.
+
+        :param added: (kind, address, person); unknown persons and known addresses are passed over.
+        """
+        persons = dict(self.persons)
+        for kind, address, label in added:
+            person = persons.get(label)
+            if person is not None and self.person_at(kind, address) is None:
+                persons[label] = attrs.evolve(person, **{kind: (*person.addresses(kind), address)})
+        return attrs.evolve(self, persons=persons)
+
     @cached_property
     def line_by_number(self) -> Mapping[str, Line]:
         """Map our own numbers to their lines."""
@@ -193,3 +219,4 @@ class World:
     """Holds the current `Directory`; reload replaces it."""
 
     directory: Directory = attrs.field(factory=Directory)
+    desk: Any = None  # provides `interfaces.IDesk` while the daemon runs
