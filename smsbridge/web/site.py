@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ def _missing() -> IResource:
     return page
 
 
-def http_site(mounts: dict[str, IResource]) -> Site:
+def http_site(mounts: Mapping[str, IResource]) -> Site:
     """
     Build the site of the HTTP listeners.
 

@@ -207,9 +207,7 @@ class ControlSocketTests(TestCase):
     async def test_living_socket_is_left_alone(self) -> None:
         """A second daemon in the same folder is refused, and the first goes on."""
         self.start()
-        second = site.ControlSocket(
-            reactor, reactor, self.folder, Control(FakeBridge(), Clock(), ABOUT)
-        )
+        second = site.ControlSocket(reactor, self.folder, Control(FakeBridge(), Clock(), ABOUT))
 
         with self.assertRaisesRegex(CannotListenError, "another daemon"):
             second.startService()
