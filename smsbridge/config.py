@@ -13,6 +13,7 @@ from __future__ import annotations
 import configparser
 import difflib
 import glob
+import os
 import re
 import socket
 import stat
@@ -487,10 +488,20 @@ class _Loader:
                 return None
             return text.removeprefix("\ufeff")
         try:
-            if path.stat().st_size > _LARGEST_FILE:
+            status = path.stat()
+            if stat.S_ISFIFO(status.st_mode):
+                # Opening one would wait for a writer, perhaps for ever.
+                self._fail_file(shown, "this is a pipe and not a file")
+                return None
+            if status.st_size > _LARGEST_FILE:
                 self._fail_file(shown, "the file is too large for a configuration")
                 return None
-            return path.read_bytes().decode("utf-8-sig")
+            text = path.read_bytes().decode("utf-8-sig")
+            if "\0" in text:
+                line = text[: text.index("\0")].count("\n") + 1
+                self._fail_file(shown, "this is not a text file", line)
+                return None
+            return text
         except FileNotFoundError:
             hint = "; 'smsbridge sample-config' prints one to start from"
             self._fail_file(shown, "there is no such file" + (hint if path == self._path else ""))
@@ -552,6 +563,7 @@ class _Loader:
         found: dict[Path, Path] = {}
         folder = self._path.parent
         for pattern in words(main.values.get("include", "")):
+            self._check_folder(main, folder / _fixed_part(pattern))
             paths = {
                 folder / Path(each)
                 for each in glob.glob(pattern, root_dir=folder or None, recursive=True)
@@ -566,6 +578,15 @@ class _Loader:
                 found.setdefault(path.resolve(), path)
         found.pop(self._path.resolve(), None)
         return list(found.values())
+
+    def _check_folder(self, main: _Section, folder: Path) -> None:
+        """Refuse a folder that cannot be read: its files would count as removed."""
+        try:
+            os.scandir(folder).close()
+        except FileNotFoundError:
+            pass  # as good as empty
+        except OSError as e:
+            self._fail(main, f"the folder {folder} cannot be read: {e.strerror or e}", "include")
 
     # --- sections -----------------------------------------------------------------------------
 
@@ -767,10 +788,13 @@ class _Loader:
 
     def _secret_from_file(self, section: _Section, name: str) -> str | None:
         given = section.values[name].strip()
-        path = section.file.parent / Path(given).expanduser()
+        path = section.file.parent / given
         try:
-            if not given:
+            if not given or "\0" in given:
                 raise FileNotFoundError(2, "No such file or directory")
+            if path.is_fifo():
+                self._fail(section, f"key {name!r}: {path} is a pipe and not a file", name)
+                return None
             with path.open("rb") as file:
                 data = file.read(_LARGEST_SECRET + 1)
             if len(data) > _LARGEST_SECRET:
@@ -902,20 +926,20 @@ class _Loader:
                 line.gateway == label for line in lines.values()
             ):
                 self._warnings.append(f"[gateway:{label}] has no [line:...] yet.")
-        for label, person in persons.items():
-            for kind in person.receives:
-                if kind in ADDRESS_KINDS and kind not in serving:
-                    self._warnings.append(
-                        f"[person:{label}] no gateway delivers to {kind} addresses yet."
-                    )
+        for kind in ADDRESS_KINDS:
+            unserved = [label for label, each in persons.items() if kind in each.receives]
+            if unserved and kind not in serving:
+                self._warnings.append(
+                    f"No gateway delivers to {kind} addresses yet; such are those of "
+                    f"{_some(unserved)}."
+                )
         reached = {line for person in persons.values() for line in person.lines}
-        if not any(person.fallback for person in persons.values()):
-            for label in lines:
-                if label not in reached:
-                    self._warnings.append(
-                        f"[line:{label}] nobody gets the texts to this line; they are only kept in "
-                        "the history."
-                    )
+        unread = [label for label in lines if label not in reached]
+        if unread and not any(person.fallback for person in persons.values()):
+            self._warnings.append(
+                f"Nobody gets the texts that arrive on {_some(unread)}; they are only kept in the "
+                "history."
+            )
         for shown in self._open_files.values():
             self._warnings.append(
                 f"{shown} holds secrets and every user of this machine can read it; "
@@ -930,6 +954,12 @@ def _serving(factories: Mapping[str, IGatewayFactory]) -> dict[str, str]:
         if factory.address_kind:
             found.setdefault(factory.address_kind, label)
     return found
+
+
+def _some(labels: Sequence[str]) -> str:
+    """Name a few of perhaps a thousand."""
+    more = len(labels) - 5
+    return ", ".join(labels[:5]) + (f" and {more} more" if more > 0 else "")
 
 
 def _section_name(header: str) -> str:
@@ -979,6 +1009,15 @@ def _port(word: str) -> tuple[tuple[str, str] | None, str]:
     host = named.get("interface", "")
     family = "udp" if protocol == "udp" else "tcp"
     return (family, port), "" if host in ("0.0.0.0", "::") else host
+
+
+def _fixed_part(pattern: str) -> Path:
+    """Return the folder of an include pattern up to its first wildcard."""
+    parts = Path(pattern).parts[:-1]
+    for index, part in enumerate(parts):
+        if glob.has_magic(part):
+            return Path(*parts[:index])
+    return Path(*parts)
 
 
 def _relative(path: Path, folder: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ class Key:
         return self.default is REQUIRED
 
 
+@cache
 def declared(section_class: type) -> tuple[Key, ...]:
     """Return the keys that a class made with `key` declares, in its order."""
     found = []
@@ -252,9 +254,9 @@ def _shown_float(value: float, convert: Callable[[str], Any]) -> str:
 
 def file_path(text: str) -> Path:
     """Read a path; the configuration reader takes a relative one from the ini file's folder."""
-    if not text.strip():
+    if not text.strip() or "\0" in text:
         raise ValueError("a path is wanted")
-    return Path(text.strip()).expanduser()
+    return Path(text.strip())
 
 
 def base_url(text: str) -> str:

@@ -68,7 +68,7 @@ class CheckTests(CommandTestCase):
             "Gateways\n  box   box   udp:44444  2 lines\n  chat  chat\n",
             "Lines\n  one  box  number not set  john mary\n",
             "Persons\n  john         one two\n",
-            "  [person:x] no gateway delivers to sip addresses yet.\n",
+            "  No gateway delivers to sip addresses yet; such are those of x.\n",
             "  [gateway:chat] Tell the server about sms.example.org.\n",
         ):
             self.assertIn(wanted, result.output)

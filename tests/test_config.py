@@ -6,13 +6,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from smsbridge import gateways
-from smsbridge.config import Config, ConfigErrors, load
-from smsbridge.core.directory import Line
+from smsbridge.config import Config, ConfigErrors, HttpSettings, Settings, load
+from smsbridge.core.directory import Line, Person
 from smsbridge.interfaces import IGatewayFactory
+from smsbridge.keys import declared
 from tests import kinds
 
 GOOD = r"""
@@ -55,6 +58,13 @@ lines = 2002 2001                   ; the first is the default,
                                     ; the other is for work
 receive = xmpp
 """
+
+
+KEYS = [
+    each.name
+    for section_class in (Settings, HttpSettings, Person, kinds.BoxConfig, kinds.BoxLine)
+    for each in declared(section_class)
+]
 
 
 class ConfigTestCase(SynchronousTestCase):
@@ -217,6 +227,22 @@ class IncludeTests(ConfigTestCase):
             ["smsbridge.ini: [smsbridge] there is no file 'lines.ini' to include (line 2)"],
         )
 
+    def test_folder_that_cannot_be_read_is_an_error(self) -> None:
+        """A folder out of reach is not an empty one: its lines would be taken for removed."""
+        self.write("", "conf.d")
+
+        self.assertIn("the folder conf.d cannot be read: Not a dir", self.sentences(self.MAIN)[0])
+
+    def test_pipes_are_not_waited_for(self) -> None:
+        """A pipe in the place of a file would stop the daemon at a reload."""
+        (self.folder / "conf.d").mkdir()
+        os.mkfifo(self.folder / "conf.d" / "a.ini")
+        text = "[gateway:chat]\nkind = chat\ndomain = d\nsecret_file = conf.d/a.ini\n"
+
+        found = self.sentences(self.MAIN + text)
+
+        self.assertEqual(len([each for each in found if "is a pipe and not a file" in each]), 2)
+
     def test_includes_are_followed_when_another_key_is_wrong(self) -> None:
         """All faults are reported at once, those of included files too."""
         self.write("[person:john]\nxmp = john@example.com\n", "conf.d/john.ini")
@@ -324,6 +350,34 @@ class SyntaxTests(ConfigTestCase):
             found = self.sentences(f"{GOOD}\n[{header}]\n{keys}")
             self.assertEqual(len(found), 1, found)
             self.assertIn(wanted, found[0])
+
+    def test_zero_bytes_are_no_text(self) -> None:
+        """A file with a zero byte in it, perhaps after a crash, is named with the line."""
+        self.assertEqual(
+            self.sentences("[smsbridge]\nstate = \0\n"),
+            ["smsbridge.ini: this is not a text file (line 2)"],
+        )
+
+    @given(
+        st.lists(
+            st.one_of(
+                st.sampled_from(GOOD.splitlines()),
+                st.sampled_from(
+                    ["[gateway:chat]", "secret_file = ~x", "include = **/[ ../* /", "listen = tcp:"]
+                ),
+                st.text(max_size=30),
+                st.builds("{} = {}".format, st.sampled_from(KEYS), st.text(max_size=20)),
+            )
+        )
+    )
+    def test_any_text_is_a_configuration_or_has_faults(self, lines: list[str]) -> None:
+        """Whatever stands in the file, the outcome is a value or the list of faults."""
+        text = "\n".join(lines).encode("utf-8", "surrogatepass")
+        self.main.write_bytes(text)
+        try:
+            self.load()
+        except ConfigErrors as e:
+            self.assertTrue(e.errors)
 
     def test_all_faults_are_reported(self) -> None:
         """One run names everything that is wrong in every section."""
@@ -537,11 +591,18 @@ class CrossCheckTests(ConfigTestCase):
                 "[gateway:idle] has no [line:...] yet.",
                 "[gateway:chat2] texts to xmpp addresses go through [gateway:chat], which comes "
                 "first.",
-                "[person:x] no gateway delivers to sip addresses yet.",
-                "[line:2003] nobody gets the texts to this line; they are only kept in the "
-                "history.",
+                "No gateway delivers to sip addresses yet; such are those of x.",
+                "Nobody gets the texts that arrive on 2003; they are only kept in the history.",
             ),
         )
+
+    def test_warnings_about_many_are_short(self) -> None:
+        """A thousand lines without a reader are one sentence."""
+        many = "".join(self.line("gateway = box", f"l{number}") for number in range(1000))
+
+        (warning,) = self.load(GOOD + many).warnings
+
+        self.assertIn("arrive on l0, l1, l2, l3, l4 and 995 more;", warning)
 
     def test_fallback_person_gets_what_nobody_has(self) -> None:
         """With a fallback no line is without a reader."""
