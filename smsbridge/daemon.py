@@ -36,7 +36,7 @@ from smsbridge.core.records import (
     QueueDepth,
 )
 from smsbridge.errors import Refused
-from smsbridge.interfaces import IGateway, ILineControl, IUssd, IWebhook
+from smsbridge.interfaces import IDesk, IGateway, ILineControl, IUssd, IWebhook
 from smsbridge.keys import ConfigError
 from smsbridge.store.service import MessageStore
 from smsbridge.web.bridge import Attachment, IBridge, MessageFilter, QueueFilter, Reloaded
@@ -137,7 +137,7 @@ class Gateways(Service):
         self._dispatcher.remove_gateway(label)
 
 
-@implementer(IBridge)
+@implementer(IBridge, IDesk)
 class Daemon(Service):
     """
     What runs: answers the control API, reloads on SIGHUP, and keeps the history in bounds.
@@ -172,6 +172,8 @@ class Daemon(Service):
         self._gateways = gateways
         self._rebuild_http = rebuild_http
         self.started_at_ms = now_ms()
+        self._added_addresses: list[tuple[str, str, str]] = []
+        world.desk = self
         self.listening = False
         self._purger = LoopingCall(self._purge_old)
         self._reloading: Deferred[Reloaded] | None = None
@@ -184,6 +186,9 @@ class Daemon(Service):
         Service.startService(self)
         self.listening = True
         now_ms = self._now_ms()
+        self._load_addresses().addErrback(
+            lambda failure: self.log.failure("could not read added addresses", failure=failure)
+        )
         self._store.sent_since(now_ms - now_ms % _DAY_MS).addCallbacks(
             lambda counts: self._inbox.daily.load(now_ms, counts),
             lambda failure: self.log.failure("could not count today's texts", failure=failure),
@@ -396,6 +401,47 @@ class Daemon(Service):
         hook = IWebhook(gateway, None) if gateway is not None else None
         return hook.resource() if hook is not None else None
 
+    # -- what a person may ask (IDesk) -------------------------------------------------------------
+
+    def history(self, query: MessageQuery) -> Deferred[list[MessageRecord]]:
+        """See `IDesk.history`."""
+        return self._store.messages(query)
+
+    def waiting(self, query: QueueQuery) -> Deferred[list[DeliveryRecord]]:
+        """See `IDesk.waiting`."""
+        return self._store.queue(query)
+
+    def reload_configuration(self) -> Deferred[list[str]]:
+        """See `IDesk.reload_configuration`."""
+        return self.reload().addCallback(
+            lambda done: [*done.errors, *done.changes, *done.warnings] or ["Nothing has changed."]
+        )
+
+    def bind(self, person: str, kind: str, address: str) -> Deferred[None]:
+        """See `IDesk.bind`."""
+        return self._store.bind(kind, address, person, self._now_ms()).addCallback(
+            lambda _: self._load_addresses()
+        )
+
+    def unbind(self, kind: str, address: str) -> Deferred[bool]:
+        """See `IDesk.unbind`."""
+
+        def unbound(changed: bool) -> Deferred[bool]:
+            return self._load_addresses().addCallback(lambda _: changed)
+
+        return self._store.bind(kind, address, "", self._now_ms()).addCallback(unbound)
+
+    def _load_addresses(self) -> Deferred[None]:
+        def loaded(added: list[tuple[str, str, str]]) -> None:
+            self._added_addresses = added
+            self._take_directory()
+
+        return self._store.bindings().addCallback(loaded)
+
+    def _take_directory(self) -> None:
+        """Let everybody see the configured persons with the addresses that they added."""
+        self._world.directory = self.config.directory.with_addresses(self._added_addresses)
+
     # -- reload ----------------------------------------------------------------------------------
 
     def _reload_by_signal(self) -> None:
@@ -450,7 +496,7 @@ class Daemon(Service):
             for name in sorted(fixed)
         )
         self.config = new
-        self._world.directory = new.directory
+        self._take_directory()
         self._dispatcher.notify_after_s = new.settings.notify_after
         anew = set(difference.gateways.added)
         for label in sorted(difference.gateways.removed):

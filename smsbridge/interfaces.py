@@ -395,6 +395,16 @@ class IMessageStore(Interface):
     def facts() -> Deferred[dict[str, dict[str, str]]]:
         """Fires with a mapping of line to its facts."""
 
+    def bind(kind: str, address: str, person: str, now_ms: int) -> Deferred[bool]:
+        """
+        Keep an address that a person added; an empty person takes it away.
+
+        Fires with whether anything changed.
+        """
+
+    def bindings() -> Deferred[list[tuple[str, str, str]]]:
+        """Fires with the addresses that persons added, as (kind, address, person)."""
+
     def sent_since(since_ms: int) -> Deferred[dict[str, int]]:
         """Fires with the segments accepted for each line since a time."""
 

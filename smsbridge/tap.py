@@ -10,6 +10,8 @@ import os
 import random
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,8 @@ from smsbridge.core.inbox import Inbox
 from smsbridge.core.stages import StagedService
 from smsbridge.daemon import Daemon, Gateways
 from smsbridge.keys import ConfigError
-from smsbridge.store.service import MessageStore, StateFolder
+from smsbridge.store.database import DatabaseError
+from smsbridge.store.service import MessageStore, StateFolder, StateFolderTaken
 from smsbridge.web.control import About, Control
 from smsbridge.web.site import ControlSocket, Hooks, http_listeners, http_site
 
@@ -72,7 +75,18 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    return build(reactor, options.config)
+    config = options.config
+    try:
+        # Said here as a sentence; the lock itself is taken at the start, by the daemon's user.
+        folder = StateFolder(config.settings.state)
+        if folder.path.is_dir():
+            folder.take()
+            folder.leave()
+    except StateFolderTaken as e:
+        raise SystemExit(f"smsbridge: {e}") from None
+    except OSError:
+        pass  # not ours to write yet; the start tells
+    return build(reactor, config)
 
 
 def build(reactor: Any, config: Config) -> MultiService:
@@ -82,7 +96,7 @@ def build(reactor: Any, config: Config) -> MultiService:
     The services start in the order in which they are added here and stop in the reverse order.
     """
     settings = config.settings
-    root = StagedService()
+    root = _Root()
     changes = Changes()
     world = World(config.directory)
     store = MessageStore(reactor, StateFolder(settings.state), settings.database, settings.node)
@@ -125,6 +139,28 @@ def build(reactor: Any, config: Config) -> MultiService:
     ):
         service.setServiceParent(root)
     return root
+
+
+class _Root(StagedService):
+    """Ends the program with a sentence, not a traceback, when something cannot be opened."""
+
+    def privilegedStartService(self) -> None:
+        """Open what only root may open."""
+        with _sentences():
+            super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Start everything."""
+        with _sentences():
+            super().startService()
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    try:
+        yield
+    except (CannotListenError, DatabaseError, StateFolderTaken, OSError) as e:
+        raise SystemExit(f"smsbridge cannot start: {e}") from None
 
 
 class _Web(MultiService):

@@ -15,9 +15,17 @@ from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.core.message import Direction, Kind, Status
 from smsbridge.core.records import CallRecord, DeliveryRecord, MessageRecord, QueueDepth, Transition
 from smsbridge.store.rows import media_of, padded
-from smsbridge.store.schema import calls, deliveries, delivery_events, line_facts, messages
+from smsbridge.store.schema import (
+    bindings,
+    calls,
+    deliveries,
+    delivery_events,
+    line_facts,
+    messages,
+)
 
 __all__ = [
+    "bindings_txn",
     "calls_txn",
     "depths_txn",
     "facts_txn",
@@ -254,6 +262,16 @@ def facts_txn(connection: Connection) -> dict[str, dict[str, str]]:
     for row in connection.execute(select(line_facts)):
         found[row.line][row.fact] = row.value
     return dict(found)
+
+
+def bindings_txn(connection: Connection) -> list[tuple[str, str, str]]:
+    """List (kind, address, person) of the addresses that persons added, oldest first."""
+    rows = connection.execute(
+        select(bindings.c.kind, bindings.c.address, bindings.c.person).order_by(
+            bindings.c.bound_at_ms, bindings.c.address
+        )
+    )
+    return [(row.kind, row.address, row.person) for row in rows]
 
 
 def sent_since_txn(connection: Connection, since_ms: int) -> dict[str, int]:

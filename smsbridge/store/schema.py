@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 
 __all__ = [
+    "bindings",
     "calls",
     "dedup",
     "deliveries",
@@ -218,5 +219,16 @@ line_facts = Table(
     Column("fact", String(32), primary_key=True),  # number, imei, imsi, iccid, operator, model
     Column("value", _Address, nullable=False),
     Column("changed_at_ms", BigInteger, nullable=False),
+    **_BYTEWISE,
+)
+
+#: Addresses that persons added themselves, each proved by a code.
+bindings = Table(
+    "bindings",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # core.directory.ADDRESS_KINDS
+    Column("address", String(600), primary_key=True),
+    Column("person", _Label, nullable=False),
+    Column("bound_at_ms", BigInteger, nullable=False),
     **_BYTEWISE,
 )

@@ -41,7 +41,7 @@ from smsbridge.store.progress import (
     TellWaiting,
 )
 from smsbridge.store.refill import LanesDue, Refill, RefillRequest
-from smsbridge.store.upkeep import Facts, Learn, LogCalls, Purge
+from smsbridge.store.upkeep import Bind, Binding, Facts, Learn, LogCalls, Purge
 from smsbridge.store.writer import Writer, WriterStatistics, is_outage
 
 __all__ = ["MessageStore", "StateFolder", "StateFolderTaken"]
@@ -152,6 +152,7 @@ class MessageStore(Service):
         self._lanes_due = LanesDue()
         self._log_calls = LogCalls()
         self._learn = Learn()
+        self._bind = Bind()
         self._purge = Purge()
         clock: Any = self._reactor
         self._writer = Writer(writing, self._reactor.callFromThread, clock.seconds)
@@ -260,6 +261,10 @@ class MessageStore(Service):
         """Keep what a device told about its line."""
         return self._submit(self._learn, Facts(line, facts, now_ms))
 
+    def bind(self, kind: str, address: str, person: str, now_ms: int) -> Deferred[bool]:
+        """Keep an address that a person added; without a person it is taken away."""
+        return self._submit(self._bind, Binding(kind, address, person, now_ms))
+
     def purge_some(
         self, before_ms: int, now_ms: int, after_id: str
     ) -> Deferred[tuple[int, str, bool]]:
@@ -301,6 +306,10 @@ class MessageStore(Service):
     def facts(self) -> Deferred[dict[str, dict[str, str]]]:
         """Read what the devices told about their lines."""
         return self._read(history.facts_txn)
+
+    def bindings(self) -> Deferred[list[tuple[str, str, str]]]:
+        """List the addresses that persons added: (kind, address, person)."""
+        return self._read(history.bindings_txn)
 
     def sent_since(self, since_ms: int) -> Deferred[dict[str, int]]:
         """Count the segments accepted for each line since a time."""

@@ -11,9 +11,17 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from smsbridge.core.message import Call
 from smsbridge.store.history import first_id_at
 from smsbridge.store.rows import padded
-from smsbridge.store.schema import calls, dedup, deliveries, line_facts, messages, ussd_log
+from smsbridge.store.schema import (
+    bindings,
+    calls,
+    dedup,
+    deliveries,
+    line_facts,
+    messages,
+    ussd_log,
+)
 
-__all__ = ["Facts", "Learn", "LogCalls", "Purge"]
+__all__ = ["Bind", "Binding", "Facts", "Learn", "LogCalls", "Purge"]
 
 _AT_ONCE: Final = 500  # messages that one purge deletes; keeps its transaction short
 
@@ -83,6 +91,41 @@ class Learn:
                     )
                 )
         return [None] * len(items)
+
+
+@frozen
+class Binding:
+    """An address that a person adds, or that is taken away (without a person)."""
+
+    kind: str
+    address: str
+    person: str
+    now_ms: int
+
+
+class Bind:
+    """Items are `Binding`; results tell whether anything changed."""
+
+    rank = 5
+
+    def __call__(
+        self, connection: Connection, items: Sequence[Binding], again: bool
+    ) -> Sequence[bool]:
+        """Replace or delete the address."""
+        return [self._one(connection, item) for item in items]
+
+    def _one(self, connection: Connection, item: Binding) -> bool:
+        gone = connection.execute(
+            delete(bindings).where(bindings.c.kind == item.kind, bindings.c.address == item.address)
+        ).rowcount
+        if not item.person:
+            return gone > 0
+        connection.execute(
+            insert(bindings).values(
+                kind=item.kind, address=item.address, person=item.person, bound_at_ms=item.now_ms
+            )
+        )
+        return True
 
 
 class Purge:

@@ -636,6 +636,22 @@ class MessageStoreContract:
         self.assertEqual([(d.kind, d.body) for d in found], [(Kind.NOTICE, "[USSD] low")])
         self.assertEqual(await self.store.messages(MessageQuery(limit=9)), [])
 
+    async def test_keeps_the_addresses_that_persons_added(self) -> None:
+        """An address belongs to who proved it last, until it is taken away."""
+        await self.store.bind("xmpp", "mary@example.org", "mary", NOW)
+        await self.store.bind("xmpp", "john@example.org", "mary", NOW + 1)
+        await self.store.bind("xmpp", "john@example.org", "john", NOW + 2)
+
+        kept = await self.store.bindings()
+        gone = await self.store.bind("xmpp", "mary@example.org", "", NOW + 3)
+        again = await self.store.bind("xmpp", "mary@example.org", "", NOW + 4)
+
+        self.assertEqual(
+            kept, [("xmpp", "mary@example.org", "mary"), ("xmpp", "john@example.org", "john")]
+        )
+        self.assertEqual((gone, again), (True, False))
+        self.assertEqual(await self.store.bindings(), [("xmpp", "john@example.org", "john")])
+
     async def test_counts_segments_of_the_day(self) -> None:
         """The daily cap counts what was accepted since midnight, by line."""
         await self.accept(entry(message(segments=2)), entry(message(segments=3)))

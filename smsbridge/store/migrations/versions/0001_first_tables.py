@@ -214,3 +214,14 @@ def upgrade() -> None:
     op.create_index(
         "ix_delivery_events_delivery_id", "delivery_events", ["delivery_id"], unique=False
     )
+    op.create_table(
+        "bindings",
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("address", sa.String(length=600), nullable=False),
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("bound_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "address"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
