@@ -1,10 +1,8 @@
 """
-GoIP boxes as a gateway: what their datagrams mean for the core, and the core's deliveries for them.
+GoIP boxes as a gateway: its sockets, its lines and their life, and who may say anything.
 
-A push is acknowledged when the store has it and not before; the boxes repeat what was not
-acknowledged three times, 3 s apart, so that a short outage of the store loses nothing.  Texts go
-out one after another on each line.  The conversations themselves are in `exchange`, the state of a
-line in `line`.
+It checks where a datagram comes from and hands it on: keepalives it reads itself, pushes go to
+`incoming`, answers to the conversation that waits for them.  What goes to the boxes is `outgoing`.
 
 Every datagram comes through `GoipService.event`: plain calls and dictionaries, no coroutine, no
 timer of its own, since this is the busiest function of the daemon.
@@ -13,12 +11,10 @@ timer of its own, since this is the busiest function of the daemon.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from hmac import compare_digest
 from random import SystemRandom
 from typing import Any, Final
 
-from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
@@ -28,49 +24,16 @@ from zope.interface import implementer
 
 from smsbridge.core.address import InvalidNumber, mask, parse_number
 from smsbridge.core.directory import World
-from smsbridge.core.message import (
-    Delivery,
-    DeliveryReport,
-    FromNetwork,
-    Kind,
-    NotTried,
-    Outcome,
-    Sent,
-    Status,
-    UssdNotice,
-)
+from smsbridge.core.message import Delivery, Outcome
 from smsbridge.core.records import LineStatus, LinkStatus
-from smsbridge.errors import (
-    Failure,
-    PermanentFailure,
-    Refused,
-    TemporaryFailure,
-    UnknownOutcome,
-)
+from smsbridge.errors import Failure, PermanentFailure, TemporaryFailure
 from smsbridge.gateways.goip import codec
-from smsbridge.gateways.goip.codes import tp_status
 from smsbridge.gateways.goip.commands import COMMANDS
 from smsbridge.gateways.goip.config import GoipGateway, GoipLine, check, is_within, udp_address
-from smsbridge.gateways.goip.exchange import (
-    COMMAND_TRIES,
-    Exchanges,
-    Request,
-    Sending,
-    read_control,
-    read_promise,
-    read_ussd,
-)
-from smsbridge.gateways.goip.joining import Joined, Joiner, Part
-from smsbridge.gateways.goip.line import (
-    AFTER,
-    EarlyReport,
-    LiveLine,
-    OpenCall,
-    Presence,
-    Signal,
-    Submission,
-    Submitted,
-)
+from smsbridge.gateways.goip.exchange import Exchanges
+from smsbridge.gateways.goip.incoming import Incoming
+from smsbridge.gateways.goip.line import AFTER, LiveLine, Presence, Signal, Submitted
+from smsbridge.gateways.goip.outgoing import BATCH_S, STOPPING, Outgoing
 from smsbridge.gateways.goip.protocol import Address, GoipProtocol
 from smsbridge.gateways.goip.strangers import Strangers
 from smsbridge.interfaces import IGateway, IGatewayFactory, IInbox, ILanes, ILineControl, IUssd
@@ -79,35 +42,10 @@ __all__ = ["GoipFactory", "GoipService"]
 
 _SWEEP_EVERY_S: Final = 0.25
 _LIVENESS_EVERY_S: Final = 1.0
-#: For how long a push with the same number and the same text counts as a repeat.
-_DEDUP_S: Final = 600.0
-#: Pushes whose commit is under way.  More are dropped without an answer, and repeated by the boxes.
-_MOST_PENDING: Final = 20_000
-#: How long a delivery report waits for the answer to the text that it is about.
-_EARLY_S: Final = 5.0
-_MOST_EARLY: Final = 16
-#: How long an ended call waits for its duration or cause; a push is repeated after 3 s.
-_CALL_ENDS_WITHIN_S: Final = 1.5
-#: A batch begins no further text after this; the rest goes back untried.
-_BATCH_S: Final = 60.0
 _DRAIN_S: Final = 10.0
-_COMMAND_TIMEOUT_S: Final = 30.0
 _MOST_HOSTS: Final = 4096
 
 _RANDOM: Final = SystemRandom()
-
-
-@define(eq=False)
-class _Batch:
-    """Deliveries of one lane on their way, one after another."""
-
-    line: LiveLine
-    deliveries: Sequence[Delivery]
-    began_s: float
-    done: Deferred[Sequence[Outcome]]
-    outcomes: list[Outcome] = field(factory=list)
-    held: set[str] = field(factory=set)  # order keys of which one must be tried again
-    running: bool = False  # its loop is on the stack
 
 
 @implementer(IGateway, IUssd, ILineControl)
@@ -149,11 +87,12 @@ class GoipService(Service):
         self._by_id = {line.config.id: line for line in self._lines.values()}
         self._by_lane = {line.lane: line for line in self._lines.values()}
         self._exchanges = Exchanges(reactor, random_bits)
-        self._submitted = Submitted()
         self.strangers = Strangers(label)
-        self._pending: set[str] = set()
-        self._joiners: dict[LiveLine, Joiner] = {}
-        self._unfinished: set[LiveLine] = set()  # with an ended call or an early report
+        texts = Submitted()
+        self._incoming = Incoming(label, self._inbox, self._seconds, self.strangers, texts)
+        self._outgoing = Outgoing(
+            label, self._inbox, self._exchanges, texts, self._signal, self._incoming.submitted
+        )
         self._hosts: dict[str, bool] = {}  # whether `sources` allows them
         self._sockets: list[GoipProtocol] = []
         self._ports: list[Any] = []
@@ -163,21 +102,6 @@ class GoipService(Service):
         self._since_ms: int | None = None
         self._waiting_for_stop: list[Deferred[None]] = []
         self._drain_until_s = 0.0
-        self._takers: dict[type, Callable[[Any, Address, GoipProtocol], None]] = {
-            codec.Keepalive: self._keepalive,
-            codec.Received: self._received,
-            codec.DeliveryReport: self._delivery_report,
-            codec.UssdPush: self._ussd_push,
-            codec.LineState: self._call_push,
-            codec.CallRecord: self._call_push,
-            codec.Hangup: self._call_push,
-            codec.CallExpiry: self._call_push,
-            codec.Cells: self._cells,
-            codec.Remain: self._other_push,
-            codec.CellInfo: self._other_push,
-            codec.OtherPush: self._other_push,
-            codec.AtOutput: self._ignored,
-        }
 
     def _live(self, line: GoipLine) -> LiveLine:
         return LiveLine(line, f"{self.label}/{line.label}", line.password.encode())
@@ -208,6 +132,7 @@ class GoipService(Service):
         self._listen()
         super().startService()
         self._since_ms = int(self._seconds() * 1000)
+        self._incoming.accepting = self._outgoing.open = True
         for line in self._lines.values():
             self._announce(line)
         self._sweeper.start(_SWEEP_EVERY_S, now=False).addErrback(
@@ -227,16 +152,16 @@ class GoipService(Service):
             self._drain_until_s = self._seconds() + _DRAIN_S
             for line in self._lines.values():
                 self._lanes.close(self.label, line.lane, "peer-down", "The bridge is stopping.")
-            for line, joiner in self._joiners.items():
-                for joined in joiner.due(float("inf")):
-                    self._store_joined(line, joined)
+            self._outgoing.open = False
+            self._incoming.flush()
+            self._incoming.accepting = False
         self._look_whether_drained(self._seconds())
         return stopped
 
     def _look_whether_drained(self, now_s: float) -> None:
         if not self._waiting_for_stop or self.running:
             return
-        busy = self._pending or any(line.busy for line in self._lines.values())
+        busy = self._incoming.pending or any(line.busy for line in self._lines.values())
         if busy and now_s < self._drain_until_s:
             return
         waiting, self._waiting_for_stop = self._waiting_for_stop, []
@@ -313,7 +238,7 @@ class GoipService(Service):
         configs = [line.config for line in self._lines.values()]
         send_s = max((config.send_timeout for config in configs), default=60.0)
         ussd_s = max((config.ussd_timeout for config in configs), default=120.0)
-        return _BATCH_S + send_s + ussd_s + 15.0
+        return BATCH_S + send_s + ussd_s + 15.0
 
     # -- state -----------------------------------------------------------------------------------
 
@@ -391,14 +316,20 @@ class GoipService(Service):
             self.log.debug(
                 "{gateway}: {peer} says {event}", gateway=self.label, peer=address, event=event
             )
-        take = self._takers.get(type(event))
-        if take is None:
-            # An answer to a command of ours; it must come from where the command went.
-            # DONE is its echo: a conversation that is over is not kept to hear it.
-            if not self._exchanges.answer(event, address) and type(event) is not codec.Done:
-                self.strangers.note("stray", address)
-        elif self.running or self._waiting_for_stop:
-            take(event, address, socket)
+        if not self.running and not self._waiting_for_stop:
+            return  # the port is open, but the daemon is not up yet
+        kind = type(event)
+        take = self._incoming.takers.get(kind)
+        if take is not None:
+            line = self._authentic(event, address, socket)  # type: ignore[arg-type]
+            if line is not None:
+                take(line, event, address, socket)
+        elif kind is codec.Keepalive:
+            self._keepalive(event, address, socket)  # type: ignore[arg-type]
+        elif not self._exchanges.answer(event, address) and kind is not codec.Done:
+            # An answer must come from where the command went.  DONE is but an echo: conversations
+            # that are over are not kept to hear it.
+            self.strangers.note("stray", address)
 
     def _authentic(
         self, event: codec.Keepalive | codec.Push, address: Address, socket: GoipProtocol
@@ -504,7 +435,7 @@ class GoipService(Service):
             self._inbox.learn(line.label, facts).addErrback(self._not_learned, line)
         if not (line.config.number or line.number or line.asked_number) and line.ready:
             line.asked_number = True
-            self._ask_number(line)
+            self._outgoing.ask_number(line, lambda answer: self._number_told(line, answer))
 
     def _own_number(self, text: str) -> str:
         if not text:
@@ -514,350 +445,18 @@ class GoipService(Service):
         except InvalidNumber:
             return ""  # the box shows whatever somebody typed into it
 
+    def _number_told(self, line: LiveLine, answer: str) -> None:
+        number = self._own_number(answer)
+        if number:
+            line.number = number
+            learning = self._inbox.learn(line.label, {"number": number})
+            learning.addErrback(self._not_learned, line)
+
     def _not_learned(self, failure: python_failure.Failure, line: LiveLine) -> None:
         """Forget what the store did not take, so that the next keepalive tells it again."""
         line.imei = line.imsi = line.iccid = line.operator = line.raw_number = line.number = ""
         if not failure.check(TemporaryFailure):
             self.log.failure("could not keep what a line told", failure=failure)
-
-    def _ask_number(self, line: LiveLine) -> None:
-        def told(answer: str | Failure) -> None:
-            number = self._own_number(answer) if isinstance(answer, str) else ""
-            if number:
-                line.number = number
-                self._inbox.learn(line.label, {"number": number}).addErrback(
-                    self._not_learned, line
-                )
-
-        sendid = self._exchanges.new_sendid()
-        self._request(
-            line,
-            sendid,
-            codec.encode_control("get_gsm_num", sendid, line.password),
-            read_control,
-            told,
-        )
-
-    # -- texts that arrive -----------------------------------------------------------------------
-
-    def _received(self, event: codec.Received, address: Address, socket: GoipProtocol) -> None:
-        line = self._authentic(event, address, socket)
-        if line is None:
-            return
-        if line.config.join_parts:
-            self._received_part(line, event, address, socket)
-            return
-        text = event.text
-        key = _repeat_key("RECEIVE", event.recvid, event.sender, text)
-        pending_key = f"{line.label}|{key}"
-        if not self._may_commit(pending_key, address):
-            return
-        committing = self._inbox.accept(
-            FromNetwork(
-                line=line.label,
-                sender=event.sender,
-                body=text,
-                dedup_key=key,
-                dedup_for_s=_DEDUP_S,
-            )
-        )
-        self._pending.add(pending_key)
-        if line.config.dialect == "goippy":
-            ack = codec.encode_goippy_ack(event.recvid, event.id)
-        else:
-            ack = codec.encode_ack("RECEIVE", event.recvid)
-        self._acknowledge(committing, pending_key, ack, event, address, socket)
-
-    def _may_commit(self, pending_key: str, address: Address) -> bool:
-        """Tell whether to store a push; not while an earlier copy of it is under way."""
-        if not self.running or pending_key in self._pending:
-            return False
-        if len(self._pending) >= _MOST_PENDING:
-            self.strangers.note("overflow", address)
-            return False
-        return True
-
-    def _acknowledge(
-        self,
-        committing: Deferred[Any],
-        pending_key: str,
-        ack: bytes,
-        event: codec.Push,
-        address: Address,
-        socket: GoipProtocol,
-    ) -> None:
-        """Answer a push once it is stored."""
-
-        def stored(_: Any) -> None:
-            self._pending.discard(pending_key)
-            socket.send(ack, address)
-
-        def not_stored(failure: python_failure.Failure) -> None:
-            self._pending.discard(pending_key)
-            self._not_stored(failure, event, address, socket)
-
-        committing.addCallbacks(stored, not_stored)
-
-    def _not_stored(
-        self,
-        failure: python_failure.Failure,
-        event: codec.Push,
-        address: Address,
-        socket: GoipProtocol,
-    ) -> None:
-        if failure.check(TemporaryFailure):
-            return  # no answer, so that the device repeats it
-        if failure.check(Refused):
-            self.log.warn(
-                "{gateway}: a {verb} of {id} was refused: {reason}",
-                gateway=self.label,
-                verb=event.verb,
-                id=event.id,
-                reason=str(failure.value),
-            )
-            socket.send(codec.encode_failure(event.verb, event.recvid, "refused"), address)
-            return
-        self.log.failure("could not store a {verb}", failure=failure, verb=event.verb)
-
-    # Texts in parts.
-
-    def _received_part(
-        self, line: LiveLine, event: codec.Received, address: Address, socket: GoipProtocol
-    ) -> None:
-        if line.config.dialect == "goippy":
-            datagram = codec.encode_goippy_ack(event.recvid, event.id)
-        else:
-            datagram = codec.encode_ack("RECEIVE", event.recvid)
-
-        def ack() -> None:
-            socket.send(datagram, address)
-
-        if line.has_stored(event.recvid, event.sender, event.text):
-            ack()
-            return
-        if not self.running:
-            return
-        joiner = self._joiners.get(line)
-        if joiner is None:
-            joiner = self._joiners[line] = Joiner()
-        part = Part(event.recvid, event.text, ack)
-        joined = joiner.take(event.sender, part, self._seconds(), line.config.join_within)
-        if joined is not None:
-            self._store_joined(line, joined)
-
-    def _store_joined(self, line: LiveLine, joined: Joined) -> None:
-        text = joined.text
-        key = _repeat_key("RECEIVE", joined.first_recvid, joined.sender, text)
-        pending_key = f"{line.label}|{key}"
-        if pending_key in self._pending:
-            return
-        self._pending.add(pending_key)
-
-        def stored(_: Any) -> None:
-            self._pending.discard(pending_key)
-            for part in joined.parts:
-                line.note_stored(part.recvid, joined.sender, part.text)
-                part.ack()
-
-        def not_stored(failure: python_failure.Failure) -> None:
-            self._pending.discard(pending_key)
-            if failure.check(TemporaryFailure):
-                # The box may have given the first part up by now, so we try ourselves.
-                self._joiners.setdefault(line, Joiner()).put_back(joined, self._seconds() + 1.0)
-            elif failure.check(Refused):
-                for part in joined.parts:
-                    part.ack()
-            else:
-                self.log.failure("could not store a text", failure=failure)
-
-        self._inbox.accept(
-            FromNetwork(
-                line=line.label,
-                sender=joined.sender,
-                body=text,
-                dedup_key=key,
-                dedup_for_s=_DEDUP_S,
-            )
-        ).addCallbacks(stored, not_stored)
-
-    # -- reports and notices ---------------------------------------------------------------------
-
-    def _delivery_report(
-        self, event: codec.DeliveryReport, address: Address, socket: GoipProtocol
-    ) -> None:
-        line = self._authentic(event, address, socket)
-        if line is None:
-            return
-        now_s = self._seconds()
-        delivery_id = self._submitted.find(line.label, event.sms_no, event.num, now_s)
-        if not delivery_id and line.sending is not None:
-            # It may have overtaken the OK that tells us the number of the text.
-            early = line.early
-            if early is None:
-                early = line.early = {}
-            if event.sms_no in early or len(early) < _MOST_EARLY:
-                since_s = early[event.sms_no].since_s if event.sms_no in early else now_s
-                early[event.sms_no] = EarlyReport(event, address, socket, since_s)
-                self._unfinished.add(line)
-                return
-        self._report(line, event, delivery_id, address, socket)
-
-    def _report(
-        self,
-        line: LiveLine,
-        event: codec.DeliveryReport,
-        delivery_id: str,
-        address: Address,
-        socket: GoipProtocol,
-    ) -> None:
-        pending_key = f"{line.label}|DELIVER|{event.recvid}|{event.sms_no}|{event.state}"
-        if not self._may_commit(pending_key, address):
-            return
-        status, reason = tp_status(event.state)
-        committing = self._inbox.report(
-            DeliveryReport(
-                gateway=self.label,
-                status=status,
-                delivery_id=delivery_id,
-                remote_id=str(event.sms_no),
-                line=line.label,
-                reason=reason,
-                text=f"TP-Status {event.state}",
-            )
-        )
-        self._pending.add(pending_key)
-        ack = codec.encode_ack("DELIVER", event.recvid)
-        self._acknowledge(committing, pending_key, ack, event, address, socket)
-
-    def _ussd_push(self, event: codec.UssdPush, address: Address, socket: GoipProtocol) -> None:
-        line = self._authentic(event, address, socket)
-        if line is None:
-            return
-        key = _repeat_key(event.verb, event.recvid, "", event.text)
-        pending_key = f"{line.label}|{key}"
-        if not self._may_commit(pending_key, address):
-            return
-        committing = self._inbox.ussd_notice(
-            UssdNotice(line=line.label, body=event.text, dedup_key=key, dedup_for_s=_DEDUP_S)
-        )
-        self._pending.add(pending_key)
-        ack = codec.encode_ack(event.verb, event.recvid)
-        self._acknowledge(committing, pending_key, ack, event, address, socket)
-
-    def _cells(self, event: codec.Cells, address: Address, socket: GoipProtocol) -> None:
-        line = self._authentic(event, address, socket)
-        if line is None:
-            return
-        socket.send(codec.encode_ack(event.verb, event.recvid), address)
-        if line.cells is not None:
-            line.cells.fulfil(" ".join(event.cells) or "no cells")
-
-    def _other_push(self, event: codec.Push, address: Address, socket: GoipProtocol) -> None:
-        """Acknowledge what we have no use for; the device would repeat it."""
-        if self._authentic(event, address, socket) is not None:
-            socket.send(codec.encode_ack(event.verb, event.recvid), address)
-
-    def _ignored(self, event: codec.Push, address: Address, socket: GoipProtocol) -> None:
-        """Output of an AT console, which we never open and which wants no ack."""
-
-    # -- the call log ----------------------------------------------------------------------------
-
-    def _call_push(
-        self,
-        event: codec.LineState | codec.CallRecord | codec.Hangup | codec.CallExpiry,
-        address: Address,
-        socket: GoipProtocol,
-    ) -> None:
-        line = self._authentic(event, address, socket)
-        if line is None:
-            return
-
-        def ack() -> None:
-            socket.send(codec.encode_ack(event.verb, event.recvid), address)
-
-        call = line.call
-        push = (event.verb, event.recvid)
-        if call is not None and push in call.acks:
-            return  # a repeat of what waits for its commit
-        if line.is_repeat(*push):
-            ack()
-            return
-        now_s = self._seconds()
-        if isinstance(event, codec.LineState):
-            self._call_state(line, event, now_s)
-            ack()
-        elif isinstance(event, codec.CallRecord):
-            self._call_began(line, event.incoming, event.num, now_s)
-            ack()
-        elif call is None:
-            ack()
-        else:
-            if isinstance(event, codec.Hangup):
-                call.number = call.number or event.num
-                call.cause = event.cause
-            else:
-                call.duration_s = max(0, event.duration_s)
-            call.ended_s = call.ended_s or now_s
-            call.acks[push] = ack
-            self._call_ended(line, call)
-
-    def _call_state(self, line: LiveLine, event: codec.LineState, now_s: float) -> None:
-        line.call_state = event.state
-        call = line.call
-        if event.state == "INCOMING":
-            self._call_began(line, True, event.num, now_s)
-        elif event.state in ("DIALING", "ALERTING"):
-            self._call_began(line, False, event.num, now_s)
-        elif call is None or call.ended_s is not None:
-            return
-        elif event.state in ("CONNECTED", "ACTIVE"):
-            call.connected_s = call.connected_s or now_s
-            call.number = call.number or event.num
-        elif event.state == "IDLE":
-            call.ended_s = now_s
-            self._call_ended(line, call)
-
-    def _call_began(self, line: LiveLine, incoming: bool, number: str, now_s: float) -> None:
-        call = line.call
-        if (
-            call is not None
-            and call.ended_s is None
-            and call.incoming is incoming
-            and (not number or call.number in ("", number))
-        ):
-            # STATE and RECORD tell of the same call, in either order.
-            call.number = call.number or number
-            return
-        if call is not None:
-            call.ended_s = call.ended_s or now_s
-            self._log_call(line, call)
-        line.call = OpenCall(incoming, number, now_s)
-
-    def _call_ended(self, line: LiveLine, call: OpenCall) -> None:
-        if call.complete:
-            self._log_call(line, call)
-        else:
-            self._unfinished.add(line)
-
-    def _log_call(self, line: LiveLine, call: OpenCall) -> None:
-        """Store a call that has ended; what told of its end is acknowledged afterwards."""
-        if line.call is call:
-            line.call = None
-
-        def stored(_: Any) -> None:
-            for ack in call.acks.values():
-                ack()
-
-        def not_stored(failure: python_failure.Failure) -> None:
-            if not failure.check(TemporaryFailure):
-                self.log.failure("could not store a call", failure=failure)
-                stored(None)
-            elif line.call is None:
-                call.ended_s = self._seconds()
-                line.call = call
-                self._unfinished.add(line)
-
-        self._inbox.call(call.logged(line.label)).addCallbacks(stored, not_stored)
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -866,11 +465,7 @@ class GoipService(Service):
         try:
             now_s = self._seconds()
             self._exchanges.sweep(now_s)
-            if self._unfinished:
-                self._finish(now_s)
-            for line, joiner in list(self._joiners.items()):
-                for joined in joiner.due(now_s):
-                    self._store_joined(line, joined)
+            self._incoming.sweep(now_s)
             if now_s - self._alive_checked_at_s >= _LIVENESS_EVERY_S:
                 self._alive_checked_at_s = now_s
                 self._check_liveness(now_s)
@@ -886,356 +481,45 @@ class GoipService(Service):
             if seen_s is not None and now_s - seen_s > line.config.liveness and line.reachable:
                 self._signal(line, Signal.SILENCE)
 
-    def _finish(self, now_s: float) -> None:
-        """End the calls and hand on the early reports that have waited long enough."""
-        for line in list(self._unfinished):
-            call, early = line.call, line.early
-            if (
-                call is not None
-                and call.ended_s is not None
-                and now_s - call.ended_s >= _CALL_ENDS_WITHIN_S
-            ):
-                self._log_call(line, call)
-            for sms_no, held in list(early.items()) if early else ():
-                if now_s - held.since_s >= _EARLY_S or line.sending is None:
-                    assert early is not None
-                    del early[sms_no]
-                    self._report(line, held.event, "", held.address, held.socket)
-            if not line.early and (line.call is None or line.call.ended_s is None):
-                self._unfinished.discard(line)
-
-    # -- texts that leave ------------------------------------------------------------------------
+    # -- what leaves -----------------------------------------------------------------------------
 
     def deliver(self, lane: str, batch: Sequence[Delivery]) -> Deferred[Sequence[Outcome]]:
         """See `IGateway.deliver`."""
         line = self._by_lane.get(lane)
-        if not self.running:
-            stopped = TemporaryFailure("peer-down", "The bridge is stopping.")
-            return succeed([stopped] * len(batch))
-        if line is None:
-            return succeed([TemporaryFailure("unknown-line")] * len(batch))
-        done: Deferred[Sequence[Outcome]] = Deferred()
-        work = _Batch(line, batch, self._seconds(), done)
-        line.acquire(lambda: self._go_on(work))
-        return done
+        if not self.running or line is None:
+            if not self.running:
+                refusal = TemporaryFailure("peer-down", STOPPING)
+            else:
+                refusal = TemporaryFailure("unknown-line")
+            return succeed([refusal] * len(batch))
+        return self._outgoing.deliver(line, batch)
 
-    def _go_on(self, batch: _Batch) -> None:
-        """
-        Send one after another.
-
-        A loop and not a chain of calls: where the answers come at once, a chain would be as deep as
-        the batch is long.
-        """
-        if batch.running:
-            return
-        batch.running = True
-        line, outcomes = batch.line, batch.outcomes
-        while len(outcomes) < len(batch.deliveries):
-            number = len(outcomes)
-            delivery = batch.deliveries[number]
-            if delivery.order_key in batch.held:
-                outcomes.append(NotTried())
-                continue
-            closed_for = line.closed_for() or ("peer-down", "") if not line.ready else None
-            if not self.running or closed_for is not None or self._is_late(batch):
-                if number == 0 and closed_for is not None:
-                    outcomes.append(TemporaryFailure(*closed_for))
-                outcomes.extend(NotTried() for _ in range(len(batch.deliveries) - len(outcomes)))
-                break
-            failure = _unsendable(line, delivery)
-            if failure is not None:
-                outcomes.append(failure)
-                continue
-            self._send(batch, delivery)
-            if len(outcomes) == number:
-                batch.running = False
-                return  # `_settled` comes back here
-        batch.running = False
-        line.release()
-        batch.done.callback(outcomes)
-
-    def _is_late(self, batch: _Batch) -> bool:
-        return bool(batch.outcomes) and self._seconds() - batch.began_s > _BATCH_S
-
-    def _send(self, batch: _Batch, delivery: Delivery) -> None:
-        line, config = batch.line, batch.line.config
-        one_shot = config.mode == "one-shot" and line.one_shot_works is not False
-
-        def settled(outcome: Outcome) -> None:
-            self._settled(batch, delivery, sending, one_shot, outcome)
-
-        def amended(outcome: Outcome) -> None:
-            self._amended(line, delivery, outcome)
-
-        sending = Sending(
-            self._exchanges,
-            line,
-            delivery.destination,
-            delivery.body,
-            settled,
-            amended,
-            one_shot=one_shot,
-            resend=config.resend_send,
-            answer_timeout_s=config.answer_timeout,
-            send_timeout_s=config.send_timeout,
-        )
-        line.sending = sending
-        sending.begin()
-
-    def _settled(
-        self,
-        batch: _Batch,
-        delivery: Delivery,
-        sending: Sending,
-        one_shot: bool,
-        outcome: Outcome,
-    ) -> None:
-        line = batch.line
-        if isinstance(outcome, Sent):
-            if one_shot:
-                line.one_shot_works = True
-            if outcome.remote_id:
-                self._remember(line, delivery, int(outcome.remote_id))
-        elif isinstance(outcome, UnknownOutcome):
-            if one_shot and not sending.heard and line.one_shot_works is None:
-                line.one_shot_works = False
-                self.log.warn(
-                    "{gateway}: line {line} does not answer one-shot texts, so bulk sessions are "
-                    "used until the daemon restarts; set 'mode = bulk' for it",
-                    gateway=self.label,
-                    line=line.label,
-                )
-        elif isinstance(outcome, TemporaryFailure):
-            batch.held.add(delivery.order_key)
-            self._consider(line, outcome)
-        line.sending = None
-        batch.outcomes.append(outcome)
-        if isinstance(outcome, UnknownOutcome) or (
-            isinstance(outcome, TemporaryFailure) and outcome.reason in ("throttled", "peer-down")
-        ):
-            # The device has trouble; what follows waits in the store and not in its way.
-            left = len(batch.deliveries) - len(batch.outcomes)
-            batch.outcomes.extend(NotTried() for _ in range(left))
-        self._go_on(batch)
-
-    def _consider(self, line: LiveLine, failure: TemporaryFailure) -> None:
-        """Draw from a failure what it says of the line."""
-        if failure.reason == "credentials":
-            self.log.error(
-                "{gateway}: line {line} refuses the password of the configuration; nothing is sent "
-                "on it until the configuration is corrected or the box restarts",
-                gateway=self.label,
-                line=line.label,
-            )
-            self._signal(line, Signal.WRONG_PASSWORD)
-        elif failure.reason == "line-down":
-            self._signal(line, Signal.NETWORK_GONE)
-        elif failure.reason == "peer-down":
-            self._signal(line, Signal.NO_ANSWER)
-
-    def _remember(self, line: LiveLine, delivery: Delivery, sms_no: int) -> None:
-        submission = Submission(delivery.delivery_id, delivery.destination, self._seconds())
-        self._submitted.remember(line.label, sms_no, submission)
-        held = line.early.pop(sms_no, None) if line.early else None
-        if held is not None:
-            self._report(line, held.event, delivery.delivery_id, held.address, held.socket)
-
-    def _amended(self, line: LiveLine, delivery: Delivery, outcome: Outcome) -> None:
-        """Report what the device said about a text that was given up as unknown."""
-        if isinstance(outcome, Sent):
-            status, reason, text = Status.SENT, "", ""
-            if outcome.remote_id:
-                self._remember(line, delivery, int(outcome.remote_id))
-        elif isinstance(outcome, Failure):
-            status, reason, text = Status.FAILED, outcome.reason, outcome.detail
-        else:
-            return
-        self._inbox.report(
-            DeliveryReport(
-                gateway=self.label,
-                status=status,
-                delivery_id=delivery.delivery_id,
-                line=line.label,
-                reason=reason,
-                text=text,
-            )
-        ).addErrback(lambda f: self.log.failure("could not record a late answer", failure=f))
-
-    # -- USSD and control ------------------------------------------------------------------------
-
-    def _request(
-        self,
-        line: LiveLine,
-        sendid: int,
-        datagram: bytes,
-        read: Callable[[Any], str | Failure | None],
-        settled: Callable[[str | Failure], None],
-        *,
-        tries: int = COMMAND_TRIES,
-        repeat_after_s: float | None = None,
-        timeout_s: float | None = None,
-        closes_session: bool = False,
-    ) -> Request:
-        step_s = line.config.answer_timeout if repeat_after_s is None else repeat_after_s
-        request = Request(
-            self._exchanges,
-            line,
-            sendid,
-            datagram,
-            read,
-            settled,
-            tries,
-            step_s,
-            step_s * tries if timeout_s is None else timeout_s,
-            TemporaryFailure("peer-down", "The GoIP does not answer."),
-            closes_session,
-        )
-        request.begin()
-        return request
-
-    def _line_or_failure(self, label: str) -> LiveLine | Failure:
+    def _reachable(self, label: str) -> LiveLine:
+        """Return a line that a command can be written to; raises `errors.Failure`."""
         line = self._lines.get(label)
         if line is None:
-            return PermanentFailure("unknown-line")
+            raise PermanentFailure("unknown-line")
         if not self.running:
-            return TemporaryFailure("peer-down", "The bridge is stopping.")
+            raise TemporaryFailure("peer-down", STOPPING)
         if not line.reachable:
-            return TemporaryFailure(
+            raise TemporaryFailure(
                 "peer-down", f"Line {label} cannot be reached: {line.presence.value}."
             )
         return line
 
     def ussd(self, line: str, code: str) -> Deferred[str]:
         """See `IUssd.ussd`."""
-        live = self._line_or_failure(line)
-        if isinstance(live, Failure):
-            return fail(live)
         try:
-            codec.check_ussd_code(code)
-        except codec.InvalidCommand as e:
-            return fail(PermanentFailure("unsupported", f"{_sentence(str(e))}"))
-        closed_for = live.closed_for()
-        if closed_for is not None and live.presence is not Presence.DEAF:
-            return fail(TemporaryFailure(*closed_for))
-        if live.ussd_waits:
-            return fail(
-                TemporaryFailure(
-                    "throttled", f"Line {line} still waits for the answer to another USSD code."
-                )
-            )
-        live.ussd_waits = True
-        done: Deferred[str] = Deferred()
-
-        def settled(answer: str | Failure) -> None:
-            live.ussd_waits = False
-            live.release()
-            _fire(done, answer)
-
-        def begin() -> None:
-            if not self.running:
-                settled(TemporaryFailure("peer-down", "The bridge is stopping."))
-                return
-            sendid = self._exchanges.new_sendid()
-            self._request(
-                live,
-                sendid,
-                codec.encode_ussd(sendid, live.password, code),
-                read_ussd,
-                settled,
-                tries=2,
-                repeat_after_s=live.config.ussd_repeat,
-                timeout_s=live.config.ussd_timeout,
-            )
-
-        live.acquire(begin)
-        return done
+            return self._outgoing.ussd(self._reachable(line), code)
+        except Failure as e:
+            return fail(e)
 
     def control(self, line: str, command: str, arguments: Sequence[str]) -> Deferred[str]:
         """See `ILineControl.control`."""
-        live = self._line_or_failure(line)
-        if isinstance(live, Failure):
-            return fail(live)
-        if command == "signal":
-            dbm = live.signal_dbm
-            return succeed("unknown" if dbm is None else f"{dbm} dBm")
-        known = COMMANDS.get(command)
-        if known is None:
-            return fail(PermanentFailure("unsupported", f"A GoIP line has no command {command!r}."))
         try:
-            wire = known.make(arguments)
-            sendid = self._exchanges.new_sendid()
-            datagram = wire.encode(sendid, live.password)
-        except codec.InvalidCommand as e:
-            return fail(PermanentFailure("unsupported", _sentence(str(e))))
-        promise = wire.read is read_promise
-        if promise and live.cells is not None:
-            return fail(TemporaryFailure("throttled", f"Line {line} is looking for cells already."))
-        done: Deferred[str] = Deferred()
-
-        def settled(answer: str | Failure) -> None:
-            if promise:
-                live.cells = None
-            _fire(done, answer)
-
-        request = self._request(
-            live,
-            sendid,
-            datagram,
-            wire.read,
-            settled,
-            tries=1 if wire.once else COMMAND_TRIES,
-            timeout_s=_COMMAND_TIMEOUT_S if promise else None,
-            closes_session=wire.closes_session,
-        )
-        if promise and not request.over:
-            live.cells = request
-        return done
-
-
-def _repeat_key(verb: str, recvid: int, sender: str, text: str) -> str:
-    """
-    Return what tells a push from all others of its line.
-
-    The number alone would not do: devices without a clock count from the same number again after
-    every restart.
-    """
-    content = f"{sender}\0{text}".encode("utf-8", "surrogatepass")
-    return f"{verb}|{recvid}|{blake2b(content, digest_size=9).hexdigest()}"
-
-
-def _unsendable(line: LiveLine, delivery: Delivery) -> PermanentFailure | None:
-    """Return why a delivery can never go out on this line, if so."""
-    if delivery.kind is not Kind.MESSAGE:
-        return PermanentFailure("unsupported")
-    if delivery.media:
-        return PermanentFailure("media-unsupported")
-    allow = line.config.allow
-    if allow is not None and allow.search(delivery.destination) is None:
-        return PermanentFailure("destination-not-allowed")
-    try:
-        codec.check_number(delivery.destination)
-    except codec.InvalidCommand as e:
-        return PermanentFailure("invalid-number", _sentence(str(e)))
-    if not delivery.body:
-        return PermanentFailure("empty")
-    try:
-        codec.encode_msg(1, delivery.body)
-    except codec.InvalidCommand as e:
-        size = len(delivery.body.encode("utf-8", "surrogatepass"))
-        reason = "too-long" if size > codec.MAX_TEXT_BYTES else "unsupported"
-        return PermanentFailure(reason, _sentence(str(e)))
-    return None
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def _fire(done: Deferred[str], answer: str | Failure) -> None:
-    if isinstance(answer, str):
-        done.callback(answer)
-    else:
-        done.errback(answer)
+            return self._outgoing.control(self._reachable(line), command, arguments)
+        except Failure as e:
+            return fail(e)
 
 
 async def _close_all(ports: Sequence[Any]) -> None:
