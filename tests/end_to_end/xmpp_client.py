@@ -119,8 +119,13 @@ class XmppClient:
         self._closed = Deferred()
         self.is_connected = True
         stream.setDispatchFn(self._received)
+        # Servers tell of subscriptions only those devices that asked for the roster.
+        await self.ask("get", str(self.jid.userhost()), "<query xmlns='jabber:iq:roster'/>")
         if presence:
             self.send("<presence/>")
+            # Our own presence comes back when the server has taken it; a text sent to us a moment
+            # earlier would be kept for the next login.
+            await self.wait_for_presence(self.jid.full())
 
     def close(self) -> Deferred[None]:
         """Log out; fires when the connection is closed."""

@@ -14,7 +14,6 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -441,18 +440,3 @@ modules:
 """,
             "utf-8",
         )
-
-
-def on_server(
-    server: XmppServer, test: Callable[[], Awaitable[None]]
-) -> Callable[[], Deferred[None]]:
-    """Return a callable that runs `test` on a running `server` and stops it afterwards."""
-
-    async def run() -> None:
-        await server.start()
-        try:
-            await test()
-        finally:
-            await server.stop()
-
-    return lambda: Deferred.fromCoroutine(run())

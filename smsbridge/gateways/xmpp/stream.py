@@ -8,7 +8,7 @@ and ``to``.  There is no TLS of its own, no acknowledgement (XEP-0198) and no re
 handed to the socket when a link breaks is delivered, lost or half delivered, and nobody tells
 which.  Hence the *fence*: a batch of stanzas is followed by an iq ping to the server in the same
 write.  A server takes the stanzas of one stream in order, so the answer to the ping proves that it
-took the batch.
+took the batch; what it does with it when it is killed a moment later is its own affair.
 
 How servers end a stream, as seen with Prosody 0.12 and ejabberd 23.01 (RFC 6120, 4.9):
 
@@ -353,8 +353,8 @@ class ComponentStream(StreamManager, Service):
     :param on_stanza: called with each element of the server that is no answer to an iq of ours.
         For an iq get or set it sets ``element.handled = True``, now or never, if it answers it
         itself; otherwise the stream refuses it, for every iq must be answered.
-    :param on_rejected: called with the sentence and the stanzas given to `send` last, when the
-        server ended the stream because of one; batches hear of it by `LinkDown`.
+    :param on_rejected: called before `on_down` with the sentence and the stanzas given to `send`
+        last, when the server ended the stream because of one; batches hear of it by `LinkDown`.
     :param ping_target: whom to ping; by default the parent domain, which the same server hosts.
     :param jitter: 0 to 1, spreads reconnections.
     :param random_id: makes ids that strangers cannot guess.
@@ -639,9 +639,9 @@ class ComponentStream(StreamManager, Service):
             if request.timer.active():
                 request.timer.cancel()
             request.answer.errback(LinkDown(kind, text))
-        self._report(kind, text)
         if kind is Down.REJECTED and was_up:
             self._guarded("on_rejected", self.on_rejected, text, recent)
+        self._report(kind, text)
 
     def _connect_failed(self, failure: Failure) -> Failure:
         if self.running:

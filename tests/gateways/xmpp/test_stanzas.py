@@ -57,7 +57,7 @@ class WritingTests(SynchronousTestCase):
     """What goes to the server."""
 
     def test_text_carries_body_origin_id_request_and_store_hint(self) -> None:
-        """A text from the network asks for a receipt, is kept, and can be recognized when repeated."""
+        """A text from the network asks for a receipt, is kept, and is recognized when repeated."""
         element = parse(stanzas.chat_message(ALICE, NUMBER, "in-1", "see you at 8"))
 
         self.assertEqual(

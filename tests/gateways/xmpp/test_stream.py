@@ -41,7 +41,8 @@ HEADER = (
 )
 STREAM_ERROR = (
     "<stream:error><{0} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
-    "<text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>own words</text></stream:error></stream:stream>"
+    "<text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>own words</text></stream:error>"
+    "</stream:stream>"
 )
 TEXT = (
     "<message from='+12025550123@sms.example.org' to='alice@example.org'><body>{}</body></message>"
