@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import fnmatch
 import glob
 import os
 import re
@@ -565,13 +566,15 @@ class _Loader:
         for pattern in words(main.values.get("include", "")):
             self._check_folder(main, folder / _fixed_part(pattern))
             paths = {
-                folder / Path(each)
+                folder / each
                 for each in glob.glob(pattern, root_dir=folder or None, recursive=True)
+                if self._replaced.get((folder / each).resolve(), "") is not None
             }
-            for path, text in self._replaced.items():
-                if _matches(path, folder, pattern):
-                    relative = _relative(path, folder)
-                    (paths.add if text is not None else paths.discard)(folder / relative)
+            paths |= {
+                (folder / pattern).parent / path.name
+                for path, text in self._replaced.items()
+                if text is not None and _matches(path, folder / pattern)
+            }
             if not paths and not glob.has_magic(pattern):
                 self._fail(main, f"there is no file {pattern!r} to include", "include")
             for path in sorted(paths):
@@ -1020,20 +1023,10 @@ def _fixed_part(pattern: str) -> Path:
     return Path(*parts)
 
 
-def _relative(path: Path, folder: Path) -> Path:
-    """Return a resolved path as seen from a folder, if it lies below it."""
-    try:
-        return path.relative_to(folder.resolve())
-    except ValueError:
-        return path
-
-
-def _matches(path: Path, folder: Path, pattern: str) -> bool:
-    """Tell whether a resolved path would be found by an include pattern."""
-    relative = _relative(path, folder)
-    if relative.name.startswith("."):
-        return False
-    wanted = Path(pattern)
-    return (relative if not wanted.is_absolute() else path).match(pattern) and (
-        len(relative.parts) == len(wanted.parts) or "**" in wanted.parts or wanted.is_absolute()
+def _matches(path: Path, pattern: Path) -> bool:
+    """Tell whether an include pattern without wildcards in its folder would find a new file."""
+    return (
+        not path.name.startswith(".")
+        and path.parent == pattern.parent.resolve()
+        and fnmatch.fnmatchcase(path.name, pattern.name)
     )

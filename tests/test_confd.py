@@ -159,6 +159,20 @@ class AddTests(ConfdTestCase):
         self.write(MAIN.replace("conf.d/*.ini", "more.d/*.ini"))
         self.assertIn("does not exist; create it", str(self.assertRaises(EditError, self.add)))
 
+    def test_folder_may_be_elsewhere(self) -> None:
+        """The folder of new files may be given from the root or by way of other folders."""
+        (self.folder / "sub").mkdir()
+        self.main = self.folder / "sub" / "smsbridge.ini"
+        folder = self.folder.absolute() / "conf.d"
+        for number, include in enumerate(("../conf.d/*.ini", f"{folder}/*.ini")):
+            self.write(MAIN.replace("conf.d/*.ini", include))
+            editor = self.editor()
+            change = editor.add_line(f"new{number}", "box", {"id": f"{number}", "password": "p"})
+
+            self.assertIn(f"new{number}", change.result.lines)
+            editor.write(change)
+            self.assertIn(f"new{number}", self.editor().config.lines)
+
     def test_file_that_is_in_the_way(self) -> None:
         """A file that somebody left is not overwritten."""
         path = self.folder / "conf.d" / "line-three.ini"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -670,6 +671,42 @@ class DiffTests(ConfigTestCase):
 
 class KindTests(SynchronousTestCase):
     """The folders of the real kinds."""
+
+    def folder(self, name: str, text: str) -> None:
+        """Make a folder of a kind, found for as long as the test runs."""
+        path = Path(self.mktemp())
+        (path / name).mkdir(parents=True)
+        (path / name / "__init__.py").write_text(text)
+        self.patch(gateways, "__path__", [*gateways.__path__, str(path)])
+        self.addCleanup(sys.modules.pop, f"smsbridge.gateways.{name}", None)
+
+    def test_kind_without_a_library_names_it(self) -> None:
+        """A library that only this kind needs is asked for by name."""
+        self.folder("radio", "import nosuchlibrary.waves\n")
+
+        error = self.assertRaises(gateways.KindError, gateways.load, "radio")
+
+        self.assertEqual(
+            str(error),
+            "kind 'radio' needs the Python package 'nosuchlibrary', which is not installed.",
+        )
+
+    def test_our_own_mistake_is_not_hidden(self) -> None:
+        """A module of ours that is missing is a bug and not the operator's business."""
+        self.folder("wrong", "import smsbridge.nosuchmodule\n")
+
+        self.assertRaises(ModuleNotFoundError, gateways.load, "wrong")
+
+    def test_folder_without_a_factory(self) -> None:
+        """A folder that is no kind yet says so."""
+        self.folder("empty", "")
+
+        error = self.assertRaises(gateways.KindError, gateways.load, "empty")
+        self.assertIn("its folder has no FACTORY", str(error))
+
+    def test_real_kinds_load(self) -> None:
+        """What can be configured has a verified factory of that name."""
+        self.assertEqual(gateways.load("goip").kind, "goip")
 
     def test_fakes_are_factories(self) -> None:
         """The made-up kinds of these tests provide what the real ones must."""

@@ -88,8 +88,7 @@ def _plan(prefix: str) -> tuple[frozenset[int], re.Pattern[str]] | None:
         metadata = PhoneMetadata.metadata_for_nongeo_region(int(prefix))
     else:
         metadata = PhoneMetadata.metadata_for_region(regions[0])
-    if metadata is None or metadata.general_desc is None:
-        return None
+    assert metadata is not None and metadata.general_desc is not None
     trunk = metadata.national_prefix_for_parsing
     return (
         frozenset(metadata.general_desc.possible_length),
@@ -153,15 +152,11 @@ def _parse(text: str, country: str) -> str:
     reason = ""
     for attempt, region in tries:
         number, why = _look_up(attempt, region)
-        # The library may strip a trunk prefix and leave another; our result is read as itself.
-        for _ in range(4):
-            again, why = _look_up(number, "") if number else ("", why)
-            if again == number:
-                break
-            number = again
-        if number:
+        # The library may strip a trunk prefix and leave another. The one form of a number must be
+        # read as itself, or one person would get two conversations.
+        if number and _look_up(number, "")[0] == number:
             return number
-        reason = reason or why
+        reason = reason or why or "has a zero too many"
     return f"{text!r} {reason}; {_advice(country)}"
 
 
@@ -211,13 +206,12 @@ def _parse_sender(text: str, country: str) -> str:
         found = _parse(shown, country)
         return found if found.startswith("+") else shown
     digits = _FILLERS.sub("", shown)
-    for attempt, region in ((digits, country), ("+" + digits, "")):
-        # Only digits that are a number beyond doubt are taken for one: the rest are short codes,
-        # or numbers of the operator's own that only the operator understands.
-        if attempt.startswith("+") and len(digits) < 11:
-            break
-        if not region and not attempt.startswith("+"):
-            continue
+    # Only digits that are a number beyond doubt are taken for one: the rest are short codes, or
+    # numbers that only the network understands.
+    attempts = [(digits, country)] if country else []
+    if len(digits) >= 11:
+        attempts.append(("+" + digits, ""))
+    for attempt, region in attempts:
         try:
             number = phonenumbers.parse(attempt, region or None)
         except phonenumbers.NumberParseException:

@@ -60,6 +60,8 @@ WRONG = [
     ("++12025550123", "US", "is not a telephone number"),
     ("+1202555012", "US", "is too short"),
     ("+120255501234", "US", "is too long"),
+    ("+1" + "2" * 20, "US", "is too long"),
+    ("+310000000", "US", "has a zero too many"),
     ("5550123", "US", "lacks its area code"),
     ("12", "US", "is too short"),
     ("+999123456789", "US", "has no country code that exists"),
@@ -118,6 +120,17 @@ class ParseNumberTests(SynchronousTestCase):
                         self.assertEqual(phonenumbers.is_possible_number_with_reason(parsed), 0)
         self.assertGreater(taken, 1000)
 
+    def test_every_calling_code_is_known(self) -> None:
+        """The short way has a plan for each calling code that the library knows."""
+        for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+            self.assertFalse(_is_canonical(f"+{code}0"))
+
+    def test_tel_uri_with_a_local_context(self) -> None:
+        """A context that is no number is left out, and the country decides."""
+        self.assertEqual(
+            parse_number("tel:2025550123;phone-context=example.com", "US"), "+12025550123"
+        )
+
     @given(st.text(max_size=80), st.sampled_from(["", "US", "EE", "GB"]))
     def test_any_text_is_a_number_or_refused(self, text: str, country: str) -> None:
         """Whatever is typed, the outcome is E.164 or InvalidNumber."""
@@ -149,6 +162,10 @@ class ParseSenderTests(SynchronousTestCase):
             ("37255500001", "US", "+37255500001"),
             ("447700900123", "US", "447700900123"),
             ("12025550123", "EE", "+12025550123"),
+            ("12025550123", "", "+12025550123"),
+            ("2025550123", "", "2025550123"),
+            ("1" * 65, "US", "1" * 65),
+            ("1", "US", "1"),
             ("0037251234567", "US", "+37251234567"),
             ("55500001", "US", "55500001"),
             ("12345", "US", "12345"),
