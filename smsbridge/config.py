@@ -732,7 +732,7 @@ class _Loader:
                 self._fail(section, f"key {each.name!r}: {e}", each.name)
                 continue
             if isinstance(value, Path) and not value.is_absolute():
-                value = (section.file.parent / value).absolute()
+                value = (section.file.parent / value).resolve()
             arguments[each.argument] = value
         if len(self._errors) > before:
             return None
@@ -791,10 +791,12 @@ class _Loader:
 
     def _secret_from_file(self, section: _Section, name: str) -> str | None:
         given = section.values[name].strip()
-        path = section.file.parent / given
         try:
-            if not given or "\0" in given:
-                raise FileNotFoundError(2, "No such file or directory")
+            path = section.file.parent / file_path(given)
+        except ValueError as e:
+            self._fail(section, f"key {name!r}: {e}", name)
+            return None
+        try:
             if path.is_fifo():
                 self._fail(section, f"key {name!r}: {path} is a pipe and not a file", name)
                 return None

@@ -256,7 +256,10 @@ def file_path(text: str) -> Path:
     """Read a path; the configuration reader takes a relative one from the ini file's folder."""
     if not text.strip() or "\0" in text:
         raise ValueError("a path is wanted")
-    return Path(text.strip())
+    try:
+        return Path(text.strip()).expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home folder for {text.strip()!r}") from None
 
 
 def base_url(text: str) -> str:

@@ -421,7 +421,7 @@ class SecretTests(ConfigTestCase):
         self.assertEqual(len(found), 1)
         self.assertIn("cannot read none.secret: No such file or directory", found[0])
         self.assertIn("Is a directory", self.sentences(self.chat("secret_file = ."))[0])
-        self.assertIn("cannot read", self.sentences(self.chat("secret_file ="))[0])
+        self.assertIn("a path is wanted", self.sentences(self.chat("secret_file ="))[0])
 
     def test_empty_file_is_an_empty_secret(self) -> None:
         """A required secret cannot come from an empty file."""

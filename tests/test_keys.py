@@ -49,6 +49,7 @@ WRONG: list[tuple[Any, str, str]] = [
     (keys.base_url, "sms.example.org", "such as https://sms.example.org"),
     (keys.base_url, "https://h/?q", "such as https://sms.example.org"),
     (keys.file_path, " ", "a path is wanted"),
+    (keys.file_path, "~nosuchuser/x", "there is no home folder for '~nosuchuser/x'"),
     (keys.endpoints(), "", "a listening address is wanted"),
     (keys.endpoints(), "8080", "write tcp:PORT:interface=ADDRESS"),
     (keys.endpoints("udp"), "tcp:1", "write udp:PORT:interface=ADDRESS"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smsbridge.confd import Change, Editor
-    from smsbridge.config import Config
+    from smsbridge.config import Config, ConfigErrors
 
 __all__ = ["Caller", "check", "line", "sample_config"]
 
@@ -48,7 +48,7 @@ def _kinds(caller: Caller) -> Any:
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
+def _sentences(consequence: str = "") -> Iterator[None]:
     """Turn what is wrong with a configuration or a change into messages and exit code 1."""
     from smsbridge.confd import EditError
     from smsbridge.config import ConfigErrors
@@ -60,10 +60,12 @@ def _sentences() -> Iterator[None]:
     except ConfigErrors as e:
         for error in e.errors:
             click.echo(str(error), err=True)
-        count = len(e.errors)
-        raise click.ClickException(
-            f"{count} fault{'s' if count > 1 else ''} in the configuration; nothing was changed."
-        ) from e
+        raise click.ClickException(f"{_faults(e)} in the configuration{consequence}.") from e
+
+
+def _faults(errors: ConfigErrors) -> str:
+    count = len(errors.errors)
+    return f"{count} fault{'s' if count > 1 else ''}"
 
 
 # --- check and sample-config ----------------------------------------------------------------------
@@ -91,8 +93,7 @@ def check(caller: Caller, as_json: bool) -> None:
         else:
             for error in e.errors:
                 click.echo(str(error), err=True)
-            count = len(e.errors)
-            click.echo(f"{count} fault{'s' if count > 1 else ''} found.", err=True)
+            click.echo(f"{_faults(e)} found.", err=True)
         raise click.exceptions.Exit(1) from e
     advice = _advice(config, _kinds(caller))
     if as_json:
@@ -253,7 +254,7 @@ def _edit(
     """Make up a change, write it, tell the daemon, and say what happened."""
     from smsbridge.confd import Editor
 
-    with _sentences():
+    with _sentences("; nothing was changed"):
         editor = Editor(caller.config_path, kinds=_kinds(caller))
         change = make(editor)
         if dry_run:
