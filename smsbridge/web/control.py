@@ -11,9 +11,9 @@ may connect is settled by the socket's permissions: there are no accounts here.
     GET  /messages       ?line person number since_ms limit follow detail   JSON lines
     GET  /messages/ID                          one message with its whole history
     GET  /lines                                JSON lines
-    POST /lines/LINE/ussd           {code}     answers {text}
-    GET  /lines/LINE/commands                  what the line can be asked
-    POST /lines/LINE/commands/NAME  {arguments}  answers {text}
+    POST /ussd           {line code}           answers {text}
+    GET  /commands       ?line                 what the line can be asked
+    POST /commands       {line command arguments}   answers {text}
     GET  /links                                JSON lines
     GET  /calls          ?line limit           JSON lines
     GET  /queue          ?gateway line status message limit   JSON lines
@@ -178,7 +178,7 @@ class Control:
 
         await self._stream(request, listing)
 
-    @app.route("/messages/<string:message_id>", methods=["GET"])
+    @app.route("/messages/<path:message_id>", methods=["GET"])
     async def trace(self, request: Request, message_id: str) -> bytes:
         """Show one message with everything that happened to it."""
         record = await self._bridge.trace(message_id)
@@ -195,18 +195,20 @@ class Control:
         """List the lines."""
         await self._listing(request, map(shapes.line, self._bridge.lines()))
 
-    @app.route("/lines/<string:line>/ussd", methods=["POST"])
-    async def ussd(self, request: Request, line: str) -> bytes:
+    @app.route("/ussd", methods=["POST"])
+    async def ussd(self, request: Request) -> bytes:
         """Send a USSD code and answer with the network's text."""
-        code = _Body(request, _MAX_JSON_BYTES, "code").text("code")
+        body = _Body(request, _MAX_JSON_BYTES, "line", "code")
+        code = body.text("code")
         if not code:
             raise BadRequest("'code' must hold a USSD code such as *100#.")
-        return _json(request, {"text": await _unbroken(self._bridge.ussd(line, code))})
+        answer = await _unbroken(self._bridge.ussd(body.text("line"), code))
+        return _json(request, {"text": answer})
 
-    @app.route("/lines/<string:line>/commands", methods=["GET"])
-    async def line_commands(self, request: Request, line: str) -> None:
+    @app.route("/commands", methods=["GET"])
+    async def line_commands(self, request: Request) -> None:
         """List what a line can be asked."""
-        commands = self._bridge.line_commands(line)
+        commands = self._bridge.line_commands(_Query(request, "line").text("line"))
         await self._listing(
             request,
             (
@@ -215,13 +217,16 @@ class Control:
             ),
         )
 
-    @app.route("/lines/<string:line>/commands/<string:command>", methods=["POST"])
-    async def line_command(self, request: Request, line: str, command: str) -> bytes:
+    @app.route("/commands", methods=["POST"])
+    async def line_command(self, request: Request) -> bytes:
         """Run a command on a line."""
-        arguments = _Body(request, _MAX_JSON_BYTES, "arguments").texts("arguments")
-        return _json(
-            request, {"text": await _unbroken(self._bridge.line_command(line, command, arguments))}
+        body = _Body(request, _MAX_JSON_BYTES, "line", "command", "arguments")
+        answer = await _unbroken(
+            self._bridge.line_command(
+                body.text("line"), body.text("command"), body.texts("arguments")
+            )
         )
+        return _json(request, {"text": answer})
 
     @app.route("/links", methods=["GET"])
     async def links(self, request: Request) -> None:

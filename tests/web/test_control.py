@@ -442,7 +442,7 @@ class LinesTests(ControlTestCase):
 
     def test_ussd_answers_with_the_networks_text(self) -> None:
         """The code goes out and the text comes back."""
-        answer = self.post("/lines/demo1/ussd", {"code": "*100#"})
+        answer = self.post("/ussd", {"line": "demo1", "code": "*100#"})
 
         self.assertEqual(answer, {"text": "Balance: 5.00\nCode was *100#"})
 
@@ -454,21 +454,24 @@ class LinesTests(ControlTestCase):
             ("demo2", "*100#", 503),
             ("demo1", "", 400),
         ):
-            self.assertIn("message", self.post(f"/lines/{line}/ussd", {"code": code}, status))
+            self.assertIn("message", self.post("/ussd", {"line": line, "code": code}, status))
 
     def test_line_commands_can_be_listed_and_run(self) -> None:
         """A line says what it can be asked, and does it."""
         self.assertEqual(
-            self.rows("/lines/demo1/commands"),
+            self.rows("/commands?line=demo1"),
             [
                 {"command": "forward", "arguments": "REASON NUMBER", "help": "Forward calls."},
                 {"command": "signal", "arguments": "", "help": "Ask for the signal."},
             ],
         )
-        answer = self.post("/lines/demo1/commands/forward", {"arguments": ["busy", "+12025550124"]})
+        answer = self.post(
+            "/commands",
+            {"line": "demo1", "command": "forward", "arguments": ["busy", "+12025550124"]},
+        )
         self.assertEqual(answer, {"text": "done: forward busy +12025550124"})
-        self.post("/lines/nope/commands/signal", {}, 404)
-        self.get("/lines/nope/commands", 404)
+        self.post("/commands", {"line": "nope", "command": "signal"}, 404)
+        self.get("/commands?line=nope", 404)
 
     def test_calls_are_listed(self) -> None:
         """The call log tells direction, time and length."""

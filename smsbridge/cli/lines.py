@@ -1,0 +1,152 @@
+"""The commands about lines: ``lines``, ``ussd``, ``calls`` and ``line command``."""
+
+from __future__ import annotations
+
+import click
+
+from smsbridge.cli import configuration, output
+from smsbridge.cli.given import TO_LIMIT
+from smsbridge.cli.program import Call
+
+__all__ = ["calls", "command", "line", "lines", "ussd"]
+
+# A USSD dialogue may take two minutes, and so may a device that changes its network.
+_PATIENCE_S = 180.0
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.pass_obj
+def lines(call: Call, as_json: bool) -> None:
+    """
+    Show how the lines are.
+
+    TODAY counts the text segments sent since midnight in UTC, with the line's cap where it has one.
+    """
+    daemon = call.daemon()
+    if as_json:
+        out = output.binary()
+        for raw in daemon.raw_rows("/lines"):
+            out.write(raw)
+        out.flush()
+        return
+    rows = [
+        (
+            each["line"],
+            "up" if each["up"] else "down",
+            each["gateway"],
+            each["number"],
+            "" if each["signal_dbm"] is None else f"{each['signal_dbm']} dBm",
+            output.harmless(each["operator"]),
+            f"{each['sent_today']}/{each['daily_cap']}"
+            if each["daily_cap"]
+            else str(each["sent_today"]),
+            output.age(each["last_seen_at"]),
+            output.harmless(each["state"]),
+        )
+        for each in daemon.rows("/lines")
+    ]
+    header = ("LINE", "", "GATEWAY", "NUMBER", "SIGNAL", "OPERATOR", "TODAY", "SEEN", "STATE")
+    output.print_table(
+        rows, header, empty="There are no lines; 'smsbridge line add' makes the first."
+    )
+
+
+@click.command()
+@click.argument("line")
+@click.argument("code")
+@click.pass_obj
+def ussd(call: Call, line: str, code: str) -> None:
+    """
+    Send a USSD code and print the answer.
+
+    Where the network asks back, send the answer in the same way.
+
+    \b
+    Examples:
+      smsbridge ussd demo1 '*100#'
+      smsbridge ussd demo1 2
+    """
+    answer = call.daemon().post("/ussd", {"line": line, "code": code}, timeout_s=_PATIENCE_S)
+    _print_text(answer["text"])
+
+
+@click.command()
+@click.option("--limit", type=TO_LIMIT, default=50, show_default=True, help="The newest N.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.argument("line", default="", required=False)
+@click.pass_obj
+def calls(call: Call, limit: int, as_json: bool, line: str) -> None:
+    """
+    Show the call log, of one line or of all; the newest call comes first.
+
+    Calls are not carried by smsbridge: this is what the devices told about them.
+    """
+    daemon = call.daemon()
+    if as_json:
+        out = output.binary()
+        for raw in daemon.raw_rows("/calls", line=line, limit=limit):
+            out.write(raw)
+        out.flush()
+        return
+    rows = [
+        (
+            output.local_time(each["started_at"]),
+            each["line"],
+            "<-" if each["direction"] == "in" else "->",
+            output.harmless(each["number"]) or "withheld",
+            "" if each["duration_s"] is None else _minutes(each["duration_s"]),
+            output.harmless(each["cause"]),
+        )
+        for each in daemon.rows("/calls", line=line, limit=limit)
+    ]
+    header = ("TIME", "LINE", "", "NUMBER", "LENGTH", "CAUSE")
+    output.print_table(rows, header, empty="There were no calls.")
+
+
+def _minutes(duration_s: int) -> str:
+    return f"{duration_s // 60}:{duration_s % 60:02d}"
+
+
+@click.command("command")
+@click.argument("line")
+@click.argument("command", required=False)
+@click.argument("arguments", nargs=-1, metavar="[ARGUMENT]...")
+@click.pass_obj
+def command(call: Call, line: str, command: str | None, arguments: tuple[str, ...]) -> None:
+    """
+    Have a line's device do something; without COMMAND list what it can do.
+
+    \b
+    Examples:
+      smsbridge line command demo1
+      smsbridge line command demo1 signal
+    """
+    daemon = call.daemon()
+    if command is not None:
+        answer = daemon.post(
+            "/commands",
+            {"line": line, "command": command, "arguments": list(arguments)},
+            timeout_s=_PATIENCE_S,
+        )
+        _print_text(answer["text"])
+        return
+    rows = [
+        (f"{each['command']} {each['arguments']}".rstrip(), each["help"])
+        for each in daemon.rows("/commands", line=line)
+    ]
+    output.print_table(rows, ("COMMAND", ""), empty=f"{line} takes no commands.")
+
+
+def _print_text(text: str) -> None:
+    """Print what a network or a device said, line by line."""
+    for part in text.splitlines() or [""]:
+        click.echo(output.harmless(part))
+
+
+#: The group of the configuration's commands, with what needs the daemon.
+line = click.Group(
+    "line",
+    help=configuration.line.help,
+    commands={**configuration.line.commands, "command": command},
+)
