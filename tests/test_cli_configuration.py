@@ -140,6 +140,19 @@ class LineTests(CommandTestCase):
         self.assertIn("password = fake", (self.folder / "conf.d/line-three.ini").read_text())
         self.assertEqual(self.caller.reloads, 1)
 
+    def test_new_warnings_are_shown(self) -> None:
+        """What the change makes questionable is said at once, older things are not repeated."""
+        self.main.chmod(0o644)
+
+        result = self.run_line(
+            "add", "three", "--gateway", "box", "--set", "id=box3", "--set", "password=fake"
+        )
+
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertIn("Nobody gets the texts that arrive on three;", result.stdout)
+        self.assertIn("chmod o-r", result.stdout)
+        self.assertNotIn(f"chmod o-r {self.main}", result.stdout)
+
     def test_no_daemon(self) -> None:
         """Without a daemon the change is written all the same."""
         self.caller.answer = None

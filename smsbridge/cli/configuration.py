@@ -253,6 +253,7 @@ def _edit(
 ) -> None:
     """Make up a change, write it, tell the daemon, and say what happened."""
     from smsbridge.confd import Editor
+    from smsbridge.config import load
 
     with _sentences("; nothing was changed"):
         editor = Editor(caller.config_path, kinds=_kinds(caller))
@@ -263,10 +264,11 @@ def _edit(
                 click.echo(text or "", nl=False)
             return
         editor.write(change)
-    click.echo(sentence)
-    for warning in change.result.warnings:
-        if warning not in editor.config.warnings:
-            click.echo(warning)
+        click.echo(sentence)
+        # Read again, because only a file that is there can be too open.
+        for warning in load(caller.config_path, kinds=_kinds(caller)).warnings:
+            if warning not in editor.config.warnings:
+                click.echo(warning)
     answer = caller.reload()
     click.echo(answer or "No daemon runs with this configuration; it will know at its next start.")
 
