@@ -7,6 +7,7 @@ What ``twistd smsbridge`` runs: the one place where store, core, gateways and we
 from __future__ import annotations
 
 import os
+import platform
 import random
 import sys
 import time
@@ -99,7 +100,11 @@ def build(reactor: Any, config: Config) -> MultiService:
     root = _Root()
     changes = Changes()
     world = World(config.directory)
-    store = MessageStore(reactor, StateFolder(settings.state), settings.database, settings.node)
+    # A SQLite file has one node, whatever the host is called today.
+    node = settings.node or ("local" if settings.database == "sqlite" else platform.node())
+    store = MessageStore(
+        reactor, StateFolder(settings.state), settings.database, node, settings.threads
+    )
     dispatcher = Dispatcher(
         reactor, _now_ms, random.SystemRandom().random, store, world, changes, settings.notify_after
     )
@@ -126,7 +131,7 @@ def build(reactor: Any, config: Config) -> MultiService:
         version=__version__,
         config=str(config.path),
         state=str(settings.state),
-        node=settings.node,
+        node=node,
     )
     control = Control(daemon, reactor, about)
     for service in (

@@ -580,10 +580,12 @@ class Dispatcher(Service):
     def _look_after(self) -> Any:
         """Tell senders what waits, expire what waited too long, take over what a dead node left."""
         now_ms = self._now_ms()
+        # Without a time nobody is told; what waited too long is given up all the same.
+        patience_ms = int(self.notify_after_s * 1000) if self.notify_after_s > 0 else now_ms
         closed = {lane.name: lane.closed_for for lane in self._lanes.values() if not lane.is_open}
-        self._store.tell_waiting(
-            now_ms - int(self.notify_after_s * 1000), now_ms, closed
-        ).addCallbacks(self.poke, self._store_failed)
+        self._store.tell_waiting(now_ms - patience_ms, now_ms, closed).addCallbacks(
+            self.poke, self._store_failed
+        )
         repeatable = [g.label for g in self._gateways.values() if g.recognizes_repeats]
         others = [g.label for g in self._gateways.values() if not g.recognizes_repeats]
 

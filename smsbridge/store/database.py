@@ -59,15 +59,16 @@ def url_of(database: str, state: Path) -> URL:
     return url.set(drivername=_DRIVERS[backend][0])
 
 
-def open_engines(url: URL) -> tuple[Engine, Engine]:
+def open_engines(url: URL, readers: int = 4) -> tuple[Engine, Engine]:
     """
     Make the engines for the writer and for readers; connects to nothing yet.
 
+    :param readers: how many connections for reading there may be at once.
     :raises DatabaseError: the driver is not installed.
     """
     backend = url.get_backend_name()
     if backend == "sqlite":
-        return _sqlite(url)
+        return _sqlite(url, readers)
     arguments: dict[str, Any]
     if backend == "mysql":
         arguments = {
@@ -94,8 +95,8 @@ def open_engines(url: URL) -> tuple[Engine, Engine]:
         reader = create_engine(
             url,
             poolclass=QueuePool,
-            pool_size=2,
-            max_overflow=2,
+            pool_size=readers,
+            max_overflow=0,
             pool_pre_ping=True,
             connect_args=arguments,
             isolation_level=isolation,
@@ -108,12 +109,12 @@ def open_engines(url: URL) -> tuple[Engine, Engine]:
     return writer, reader
 
 
-def _sqlite(url: URL) -> tuple[Engine, Engine]:
+def _sqlite(url: URL, readers: int) -> tuple[Engine, Engine]:
     writer = create_engine(
         url, poolclass=NullPool, connect_args={"timeout": 10, "cached_statements": 256}
     )
     reader = create_engine(
-        url, poolclass=QueuePool, pool_size=2, max_overflow=2, connect_args={"timeout": 10}
+        url, poolclass=QueuePool, pool_size=readers, max_overflow=0, connect_args={"timeout": 10}
     )
 
     @event.listens_for(writer, "connect")

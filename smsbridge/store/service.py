@@ -48,8 +48,6 @@ __all__ = ["MessageStore", "StateFolder", "StateFolderTaken"]
 
 _T = TypeVar("_T")
 
-_READERS = 3
-
 
 class StateFolderTaken(Exception):
     """Another process uses the state folder."""
@@ -106,18 +104,25 @@ class MessageStore(Service):
     :param folder: locked while the store runs.
     :param database_url: as the configuration's ``database`` says.
     :param node: the name of this process among those that share the database.
+    :param readers: how many reads run at once.
     """
 
     log = Logger()
     name = "store"
 
     def __init__(
-        self, reactor: IReactorThreads, folder: StateFolder, database_url: str, node: str
+        self,
+        reactor: IReactorThreads,
+        folder: StateFolder,
+        database_url: str,
+        node: str,
+        readers: int = 4,
     ) -> None:
         self._reactor = reactor
         self._folder = folder
         self._database_url = database_url
         self._node = node
+        self._readers_at_once = readers
         self._threads: ThreadPool | None = None
         self._readers: Engine | None = None
         self._writer: Writer | None = None
@@ -133,7 +138,7 @@ class MessageStore(Service):
         """
         self._folder.take()
         writing, reading = database.open_engines(
-            database.url_of(self._database_url, self._folder.path)
+            database.url_of(self._database_url, self._folder.path), self._readers_at_once
         )
         database.prepare(writing)
         dialect = writing.dialect
@@ -158,7 +163,7 @@ class MessageStore(Service):
         self._writer = Writer(writing, self._reactor.callFromThread, clock.seconds)
         self._writer.start()
         self._readers = reading
-        self._threads = ThreadPool(0, _READERS, "smsbridge-readers")
+        self._threads = ThreadPool(0, self._readers_at_once, "smsbridge-readers")
         self._threads.start()
         Service.startService(self)
 

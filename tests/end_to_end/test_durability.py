@@ -199,7 +199,8 @@ class FloodTests(BoxAndDaemon):
 _FLOOD = r"""
 import socket, sys, time
 port, rate, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-junk = [b"RECEIVE:x;id", b"\xff\xfe" * 20, b"", b"req:;;;", b"OK", b"DELIVER:1;id:nobody;password:x;",
+junk = [b"RECEIVE:x;id", b"\xff\xfe" * 20, b"", b"req:;;;", b"OK",
+        b"DELIVER:1;id:nobody;password:x;",
         b"RECEIVE:1;id:nobody;password:wrong;srcnum:+1;msg:" + b"a" * 200, b"LONG " * 100]
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect(("127.0.0.1", port))
