@@ -220,6 +220,7 @@ class ServerTests:
                 ("My Bank & Söhne", ""),
                 ("50% off", "2001"),
                 ("☕", ""),
+                ("בנק", "2001"),
                 ("joe@mail.example", ""),
                 ("", ""),
             )

@@ -264,6 +264,9 @@ class ProsodyServer(XmppServer):
                     f'return {{ ["password"] = "{password_of(user)}"; }};\n'
                 )
         mam = '"mam";' if self.archive else ""
+        # The component's section is the one that operators copy.
+        component = (CONF / "prosody" / "smsbridge.cfg.lua").read_text("utf-8")
+        component = component.replace("change-me", self.secret)
         (self.folder / "prosody.cfg.lua").write_text(
             f"""
 run_as_root = true
@@ -301,8 +304,7 @@ VirtualHost "{DOMAIN}"
         ["{COMPONENT}"] = {{ roster = "both"; message = "outgoing"; presence = "managed_entity" }};
     }}
 
-Component "{COMPONENT}"
-    component_secret = "{self.secret}"
+{component}
     modules_enabled = {{ "privilege" }}
 
 Component "upload.{DOMAIN}" "http_file_share"

@@ -1,15 +1,16 @@
 r"""
 Turns numbers, short codes and names of the phone network into JIDs of our domain, and back.
 
-==============================================  =============================================
-``+12025550123@DOMAIN``                         a number (E.164)
-``12345;phone-context=DOMAIN@DOMAIN``           a short code (RFC 3966, 5.1.5: a local number)
+===============================================  =======================================
+``+12025550123@DOMAIN``                          a number (E.164)
+``12345;phone-context=DOMAIN@DOMAIN``            a short code (RFC 3966: a local number)
 ``my\20bank;phone-context=alpha.DOMAIN@DOMAIN``  a name as sender; cannot be answered
-``anonymous;phone-context=anon.DOMAIN@DOMAIN``  a withheld number; cannot be answered
-``+12025550123,+12025550124@DOMAIN``            a group, sorted
-``john@DOMAIN``                                 a person of the bridge
-``DOMAIN``                                      the bridge itself
-==============================================  =============================================
+``xn--4dbc;phone-context=alpha.DOMAIN@DOMAIN``   a name in letters that servers refuse
+``anonymous;phone-context=anon.DOMAIN@DOMAIN``   a withheld number; cannot be answered
+``+12025550123,+12025550124@DOMAIN``             a group, sorted
+``john@DOMAIN``                                  a person of the bridge
+``DOMAIN``                                       the bridge itself
+===============================================  =======================================
 
 A part before the ``@`` may end in ``%LINE``: the line that the conversation uses, when it is not
 the user's default.  Names are escaped by XEP-0106 and in lower case, as servers fold them anyway
@@ -153,6 +154,7 @@ class Contact:
 
 # ------------------------------------------------------------------ XEP-0106
 
+_CONTEXT: Final = ";phone-context="
 _ESCAPES: Final = {
     " ": "\\20",
     '"': "\\22",
@@ -180,24 +182,35 @@ def unescape(text: str) -> str:
     return _TO_UNESCAPE.sub(lambda found: _UNESCAPES[found.group()], text)
 
 
+_PUNYCODE: Final = "xn--"
+_NOT_PRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 def _prepared(text: str) -> str:
-    """Return text as a server keeps it before the ``@``; what it would refuse becomes ``_``."""
-    safe = escape(text)
+    """
+    Return text as a server keeps it before the ``@``.
+
+    What servers refuse there, such as emoji, or Hebrew and Arabic beside the Latin letters of the
+    context (RFC 3454, 6), is written in Punycode (RFC 3492), so that each name keeps its own JID.
+    """
     try:
-        return str(nodeprep.prepare(safe))
+        # The rule on directions is for the whole part, which goes on with Latin letters.
+        found = str(nodeprep.prepare(escape(text) + _CONTEXT)).removesuffix(_CONTEXT)
     except UnicodeError:
-        pass
-    kept = []
-    for character in text.strip():
+        printable = _NOT_PRINTABLE.sub("_", text.strip().lower())
+        found = escape(_PUNYCODE + printable.encode("punycode").decode("ascii"))
+    return found or "_"
+
+
+def _shown(part: str) -> str:
+    """Undo `_prepared`, but for the case of letters."""
+    text = unescape(part)
+    if text.startswith(_PUNYCODE):
         try:
-            kept.append(str(nodeprep.prepare(escape(character) or "\\20")))
-        except UnicodeError:
-            kept.append("_")
-    found = "".join(kept)
-    try:
-        return str(nodeprep.prepare(found))
-    except UnicodeError:  # letters of both directions in one name
-        return "".join(c if c.isascii() else "_" for c in found)
+            return text.removeprefix(_PUNYCODE).encode("ascii").decode("punycode")
+        except (UnicodeError, ValueError, OverflowError):
+            pass  # somebody's idea of a name
+    return text
 
 
 def _cut(text: str, max_bytes: int) -> str:
@@ -247,7 +260,7 @@ def jid_of(peer: Peer, domain: str, line: str = "", context: str = "") -> str:
         case ShortCode(digits):
             local = f"{digits};phone-context={context}"
         case Name(text):
-            shown = _prepared(_cut(text.strip(), _MAX_NAME_BYTES)) or "_"
+            shown = _prepared(_cut(text.strip(), _MAX_NAME_BYTES))
             local = f"{shown};phone-context=alpha.{context}"
         case Withheld():
             local = f"anonymous;phone-context=anon.{context}"
@@ -285,7 +298,6 @@ def same_line(label: str, given: str) -> bool:
 
 # ------------------------------------------------------------------ reading
 
-_CONTEXT: Final = ";phone-context="
 _PERSON = re.compile(r"[^\s\d+@%,;=*#][^\s@%,;=*#+]{0,254}")
 
 
@@ -329,7 +341,7 @@ def _parse(local: str, domain: str, country: str, context: str) -> Contact:
         number, mark, line = local.rpartition("%") if "%" in local else (local, "", "")
     if mark and not line:
         raise AddressError("The name of a line is missing after the % sign.")
-    line = unescape(line).lower()
+    line = _shown(line).lower()
     peer = _in_context(number, rest, country) if in_context else _bare_peer(number, country)
     return Contact(
         peer=peer,
@@ -339,7 +351,7 @@ def _parse(local: str, domain: str, country: str, context: str) -> Contact:
 
 
 def _bare_peer(typed: str, country: str) -> Peer:
-    text = unescape(typed).strip()
+    text = _shown(typed).strip()
     if is_e164(text):
         return Number(parse_number(text, ""))
     if "," in text:
@@ -355,7 +367,7 @@ def _in_context(number: str, context: str, country: str) -> Peer:
     if context.startswith("anon."):
         return Withheld()
     if context.startswith("alpha."):
-        return Name(unescape(number))
+        return Name(_shown(number))
     if context.startswith("+"):
         return Number(parse_number(f"tel:{number};phone-context={context}", country))
     digits = unescape(number).strip()

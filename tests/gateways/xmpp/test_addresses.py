@@ -114,6 +114,36 @@ class AddressTests(SynchronousTestCase):
         """Somebody alone is no group."""
         self.assertEqual(parse("+12025550123,", DOMAIN, "US").peer, Number("+12025550123"))
 
+    def test_numbers_and_persons_are_recipients(self) -> None:
+        """The core is told whom to send to as it wants it."""
+        self.assertEqual(parse("+12025550123", DOMAIN, "").recipients, ("+12025550123",))
+        self.assertEqual(parse("John", DOMAIN, "").recipients, ("john",))
+
+    def test_names_that_servers_refuse_keep_a_jid_of_their_own(self) -> None:
+        """Emoji, and letters that run from right to left, do not fall together or get lost."""
+        names = ["\u05d0\u05d1", "\u05d0\u05d2", "bank \u2615", "bank \U0001f4b6"]
+
+        jids = [jid_of_sender(name, DOMAIN) for name in names]
+
+        self.assertEqual(len(set(jids)), len(names))
+        self.assertEqual(jids[0], "xn--4dbc;phone-context=alpha.sms.example.org@sms.example.org")
+        for name, jid in zip(names, jids, strict=True):
+            self.assertEqual(JID(jid).full(), jid)
+            contact = parse_jid(jid, "US")
+            self.assertEqual(contact.peer, Name(name))
+            self.assertTrue(contact.is_canonical)
+
+    def test_control_characters_in_a_name_are_replaced(self) -> None:
+        """No server takes them in any spelling."""
+        contact = parse_jid(jid_of_sender("a\x07\ud800", DOMAIN), "US")
+
+        self.assertEqual(contact.peer, Name("a_?"))
+
+    def test_punycode_of_nobody_is_a_name_like_any(self) -> None:
+        """What only looks like Punycode does no harm."""
+        for local in ("xn--\u00e9;phone-context=alpha.x", "xn--99999999;phone-context=alpha.x"):
+            self.assertIsInstance(parse(local, DOMAIN, "US").peer, Name)
+
     def test_senders_that_cannot_be_answered_have_no_recipients(self) -> None:
         """Names and withheld numbers are one-way."""
         for sender in ("My Bank", ""):
@@ -154,6 +184,7 @@ class AddressTests(SynchronousTestCase):
             "x;phone-context=sms.example.org",
             "1,2,3",
             "+" + "1" * 1100,
+            ",".join(f"+1202555{n:04}" for n in range(100, 160)),
             ",".join(f"+1202555{n:04}" for n in range(100, 199)),
         ):
             with self.assertRaises(AddressError, msg=local) as caught:

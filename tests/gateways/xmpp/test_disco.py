@@ -121,9 +121,27 @@ class DiscoTests(SynchronousTestCase):
         self.assertEqual(str(card.vCard.FN), "Ann & Co")
         self.assertEqual(str(card.vCard.TEL.NUMBER), "+12025550123")
 
+    def test_card_of_the_bridge_and_no_card(self) -> None:
+        """The bridge has an address of its own; who has no card has an empty one."""
+        card = ask(
+            "<vCard xmlns='vcard-temp'/>",
+            card=disco.vcard("Texts", description="a & b", url="https://sms.example.org/"),
+        )
+        empty = ask("<vCard xmlns='vcard-temp'/>")
+
+        assert card is not None and empty is not None
+        self.assertEqual(str(card.vCard.DESC), "a & b")
+        self.assertEqual(str(card.vCard.URL), "https://sms.example.org/")
+        self.assertEqual(list(empty.vCard.elements()), [])
+
+    def test_caps_name_the_software_and_the_string(self) -> None:
+        """A presence points to what can be asked for."""
+        self.assertEqual(disco.NUMBER.caps, (disco.CAPS_NODE, disco.NUMBER.version))
+
     def test_other_queries_are_left_to_others(self) -> None:
         """What this module does not know, it does not answer."""
         self.assertIsNone(ask("<query xmlns='jabber:iq:register'/>"))
         self.assertIsNone(ask(""))
+        self.assertIsNone(ask(" "))
         request = parse("<iq type='set' id='q'><query xmlns='jabber:iq:version'/></iq>")
         self.assertIsNone(disco.answer(request, disco.NUMBER, software="s", version="1", at_ms=0))

@@ -222,6 +222,7 @@ class WritingTests(SynchronousTestCase):
         self.assertEqual("".join(pieces), text)
         self.assertTrue(all(len(stanzas.escape(p).encode()) <= 100 for p in pieces))
         self.assertEqual(stanzas.split_body("short"), ["short"])
+        self.assertEqual(stanzas.split_body("", -1), [])
 
     def test_bad_xml_is_found(self) -> None:
         """A stanza that a server would choke on can be told from a good one."""
@@ -457,6 +458,51 @@ class ReadingTests(SynchronousTestCase):
                 "</fallback>"
             )
             self.assertEqual(text.body, "hello", span)
+
+    def test_reply_whose_body_is_all_quote_is_refused(self) -> None:
+        """A fallback without a range is the whole body."""
+        self.assertRefused(
+            self.decoded(
+                "<body>quote</body><reply xmlns='urn:xmpp:reply:0' id='m0'/>"
+                "<fallback xmlns='urn:xmpp:fallback:0' for='urn:x'><body/></fallback>"
+                "<fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'><subject/><body/>"
+                "</fallback>"
+            ),
+            "policy-violation",
+            "empty",
+        )
+
+    def test_link_inside_a_word_stays(self) -> None:
+        """Only a link that stands alone at the end is the attachment."""
+        text = self.text(
+            f"<body>see:{URL}</body><x xmlns='jabber:x:oob'><url>{URL}</url></x>"
+            "<x xmlns='jabber:x:oob'/><x xmlns='jabber:x:conference'/>"
+        )
+
+        self.assertEqual((text.body, len(text.attachments)), (f"see:{URL}", 1))
+
+    def test_encrypted_file_sharing_is_refused(self) -> None:
+        """A file whose key travels beside it cannot be read on a phone."""
+        self.assertRefused(
+            self.decoded(
+                "<file-sharing xmlns='urn:xmpp:sfs:0'><sources>"
+                "<encrypted xmlns='urn:xmpp:esfs:0'/></sources></file-sharing>"
+            ),
+            "not-acceptable",
+            "encrypted",
+        )
+
+    def test_file_reference_without_address_is_refused(self) -> None:
+        """A reference that leads nowhere is no file."""
+        self.assertRefused(
+            self.decoded(
+                "<reference xmlns='urn:xmpp:reference:0'><media-sharing xmlns='urn:xmpp:sims:1'>"
+                "<file/><sources><reference xmlns='urn:xmpp:reference:0'/><other/></sources>"
+                "</media-sharing></reference>"
+            ),
+            "not-acceptable",
+            "media-unsupported",
+        )
 
     def test_link_equal_to_the_body_leaves_an_attachment_alone(self) -> None:
         """A picture sent by upload is a picture, not a link."""

@@ -16,8 +16,10 @@ from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock, S
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.protocols.jabber.jid import JID
 from twisted.words.xish import domish
-from wokkel.generic import VersionHandler
+from wokkel.generic import Request, VersionHandler
+from wokkel.subprotocols import XMPPHandler
 from zope.interface import implementer
 
 from smsbridge.gateways.xmpp.stream import (
@@ -32,6 +34,7 @@ from smsbridge.gateways.xmpp.stream import (
     endpoint_for,
     is_loopback,
 )
+from tests.gateways.xmpp.test_stanzas import parse
 
 DOMAIN = "sms.example.org"
 SECRET = "not-a-secret"
@@ -219,6 +222,16 @@ class HandshakeTests(StreamTestCase):
         self.clock.advance(1)
 
         self.assertEqual(self.kinds(), [Down.LOST])
+        self.assertEqual(self.connections(), 2)
+
+    def test_bug_in_the_handshake_is_logged_and_tried_again(self) -> None:
+        """A secret that cannot be encoded is our bug; the gateway does not die of it."""
+        stream = ComponentStream(self.clock, self.server, DOMAIN, "\ud800")
+        stream.startService()
+        self.server.says(HEADER)
+        self.clock.advance(1)
+
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeEncodeError)), 1)
         self.assertEqual(self.connections(), 2)
 
     def test_rubbish_instead_of_xml_is_no_fault_of_ours(self) -> None:
@@ -600,6 +613,32 @@ class ReceivingTests(StreamTestCase):
         self.assertIn("<name>smsbridge</name>", self.server.heard())
         self.assertEqual(self.stanzas, [])
 
+    def test_questions_of_wokkel_are_tracked_like_ours(self) -> None:
+        """A handler of the library gets random ids, a checked sender and a time-out."""
+        handler = XMPPHandler()
+        handler.setHandlerParent(self.stream)
+        self.up()
+        question = Request("get", JID("example.org"))
+        question.timeout = 5
+        question.toElement = lambda: parse(  # type: ignore[method-assign]
+            "<iq type='get' to='example.org'><ping xmlns='urn:xmpp:ping'/></iq>"
+        )
+        answer = handler.request(question)
+        self.assertIn("id='id0'><ping xmlns='urn:xmpp:ping'/>", self.server.heard())
+        self.server.says("<iq type='result' from='example.net' id='id0'/>")
+        self.assertNoResult(answer)
+        self.server.says("<iq type='result' from='example.org' id='id0'/>")
+
+        self.successResultOf(answer)
+
+    def test_question_that_no_attached_handler_takes_reaches_the_callback(self) -> None:
+        """Attached handlers come first, the callback second."""
+        VersionHandler("smsbridge", "1").setHandlerParent(self.stream)
+        self.up()
+        self.server.says("<iq type='get' id='7' from='a@b/c' to='sms.example.org'><x/></iq>")
+
+        self.assertEqual([e["id"] for e in self.stanzas], ["7"])
+
     def test_stray_answers_are_dropped(self) -> None:
         """Results and errors that nobody waits for are never answered."""
         self.up()
@@ -654,6 +693,18 @@ class KeepAliveTests(StreamTestCase):
 
         self.assertFalse(self.stream.is_up)
         self.assertEqual(self.kinds(), [Down.SILENT])
+
+    def test_fence_under_way_is_ping_enough(self) -> None:
+        """While a batch waits for its answer, nothing is added."""
+        self.up()
+        self.clock.pump([60.0, 60.0, 45.0])
+        self.server.heard()
+        batch = self.stream.send_batch(b"<message/>")
+        self.server.heard()
+        self.clock.advance(15)
+
+        self.assertNotIn("<ping", self.server.heard())
+        self.assertNoResult(batch)
 
     def test_recent_answer_makes_a_ping_needless(self) -> None:
         """A busy link is not pinged on top."""
