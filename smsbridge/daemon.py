@@ -177,7 +177,9 @@ class Daemon(Service):
         self.listening = False
         self._purger = LoopingCall(self._purge_old)
         self._reloading: Deferred[Reloaded] | None = None
-        self.on_reload: Callable[[str], None] = lambda state: None
+        # systemd is told of a reload's beginning and end.
+        self.reloading: Callable[[], None] = _nothing
+        self.reloaded: Callable[[], None] = _nothing
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -488,7 +490,7 @@ class Daemon(Service):
         difference = Config.diff(old, new)
         if not difference:
             return Reloaded(warnings=new.warnings)
-        self.on_reload("RELOADING")
+        self.reloading()
         warnings = list(new.warnings)
         fixed = difference.settings - _RELOADABLE
         warnings.extend(
@@ -519,10 +521,14 @@ class Daemon(Service):
             problem = await self._rebuild_http(new)
             if problem:
                 warnings.append(problem)
-        self.on_reload("READY")
+        self.reloaded()
         changes = tuple(difference.sentences())
         self.log.info("configuration reloaded: {changes}", changes="; ".join(changes))
         return Reloaded(changes=changes, warnings=tuple(warnings))
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _message_query(which: MessageFilter, limit: int | None) -> MessageQuery:

@@ -11,10 +11,10 @@ import json
 import re
 import string
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, TextIO
+from typing import Any, ClassVar, Final, TextIO
 
 from attrs import field, frozen
 from twisted.logger import (
@@ -28,7 +28,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["FIELDS", "JsonLines", "Levels", "TextLines", "observer", "use"]
+__all__ = ["FIELDS", "JsonLines", "Levels", "TextLines", "observer", "twistd_observer", "use"]
 
 #: The fields that say where an event belongs, in the order in which they are shown.
 FIELDS: Final = (
@@ -232,7 +232,7 @@ def observer(layout: str, levels: Levels, out: TextIO) -> ILogObserver:
 
 def use(twistd: dict[str, Any], layout: str, levels: Levels) -> None:
     """
-    Have twistd log in our way, to where it would have logged; call it before it starts.
+    Have twistd log in our way, to where it would have logged; call it from the plugin's options.
 
     An operator who gave twistd ``--logger`` or ``--syslog`` gets what was asked for.
 
@@ -240,15 +240,24 @@ def use(twistd: dict[str, Any], layout: str, levels: Levels) -> None:
     """
     if twistd.get("logger") or twistd.get("syslog"):
         return
-    twistd["logger"] = _maker(twistd, layout, levels)
+    _Twistd.options, _Twistd.layout, _Twistd.levels = twistd, layout, levels
+    twistd["logger"] = f"{__name__}.twistd_observer"
 
 
-def _maker(twistd: dict[str, Any], layout: str, levels: Levels) -> Callable[[], ILogObserver]:
-    def make() -> ILogObserver:
-        name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
-        if name == "-":
-            return observer(layout, levels, sys.stdout)
-        # Rotation is logrotate's (with copytruncate): one that turns at a megabyte loses the night.
-        return observer(layout, levels, open(name, "a", encoding="utf-8", errors="replace"))
+class _Twistd:
+    """What `use` was told; twistd finds an observer by its name only, so it must be kept here."""
 
-    return make
+    options: ClassVar[dict[str, Any]] = {}
+    layout: ClassVar[str] = "text"
+    levels: ClassVar[Levels] = Levels()
+
+
+def twistd_observer() -> ILogObserver:
+    """Return the observer for twistd, which calls this when it begins to log."""
+    twistd = _Twistd.options
+    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
+    if name == "-":
+        return observer(_Twistd.layout, _Twistd.levels, sys.stdout)
+    # Rotation is logrotate's (with copytruncate): one that turns at a megabyte loses the night.
+    out = open(name, "a", encoding="utf-8", errors="replace")  # noqa: SIM115 (open to the end)
+    return observer(_Twistd.layout, _Twistd.levels, out)

@@ -9,25 +9,24 @@ persons are no labels: there may be many of them, and they are private.
 from __future__ import annotations
 
 import platform
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from smsbridge import __version__
+from smsbridge.core.counts import Counts
 from smsbridge.core.records import LineStatus, LinkStatus, QueueDepth
 
 __all__ = [
     "COMMIT_SECONDS_EDGES",
     "COMMIT_SIZE_EDGES",
     "CommitStatistics",
-    "Counts",
     "Exposition",
     "Snapshot",
 ]
@@ -36,29 +35,6 @@ __all__ = [
 COMMIT_SIZE_EDGES: Final = (1, 4, 16, 64, 256, 1024, 4096)
 #: The upper edges of `CommitStatistics.time_buckets` in seconds.
 COMMIT_SECONDS_EDGES: Final = (0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
-
-
-def _zeros() -> defaultdict[str, int]:
-    return defaultdict(int)
-
-
-def _pairs() -> defaultdict[tuple[str, str], int]:
-    return defaultdict(int)
-
-
-@define
-class Counts:
-    """
-    What happened since the start, written where it happens: ``counts.accepted[gateway] += 1``.
-
-    The keys are labels of gateways (an empty one is the operator), reasons and statuses.
-    """
-
-    accepted: defaultdict[str, int] = field(factory=_zeros)
-    repeated: defaultdict[str, int] = field(factory=_zeros)  # the peer sent it again
-    refused: defaultdict[tuple[str, str], int] = field(factory=_pairs)  # (gateway, reason)
-    settled: defaultdict[tuple[str, str], int] = field(factory=_pairs)  # (gateway, status)
-    retried: defaultdict[tuple[str, str], int] = field(factory=_pairs)  # (gateway, reason)
 
 
 class CommitStatistics(Protocol):

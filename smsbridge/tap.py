@@ -25,15 +25,20 @@ from twisted.python import usage
 from smsbridge import __version__
 from smsbridge.config import Config, ConfigErrors, load
 from smsbridge.core.changes import Changes
+from smsbridge.core.counts import Counts
 from smsbridge.core.directory import World
 from smsbridge.core.dispatcher import Dispatcher
 from smsbridge.core.inbox import Inbox
 from smsbridge.core.stages import StagedService
 from smsbridge.daemon import Daemon, Gateways
 from smsbridge.keys import ConfigError
+from smsbridge.logs import Levels, use
+from smsbridge.metrics import Exposition
+from smsbridge.notify import Notices, Notifier
 from smsbridge.store.database import DatabaseError
 from smsbridge.store.service import MessageStore, StateFolder, StateFolderTaken
 from smsbridge.web.control import About, Control
+from smsbridge.web.health import health_mounts
 from smsbridge.web.site import ControlSocket, Hooks, http_listeners, http_site
 
 __all__ = ["Options", "build", "makeService"]
@@ -69,6 +74,8 @@ class Options(usage.Options):
             ) from None
         except ConfigError as e:
             raise usage.UsageError(f"the configuration cannot be used: {e}") from None
+        settings = self.config.settings
+        use(self.parent or {}, settings.log, Levels.parse(settings.log_level))
 
 
 def makeService(options: Options) -> IService:
@@ -99,6 +106,7 @@ def build(reactor: Any, config: Config) -> MultiService:
     settings = config.settings
     root = _Root()
     changes = Changes()
+    counts = Counts()
     world = World(config.directory)
     # A SQLite file has one node, whatever the host is called today.
     node = settings.node or ("local" if settings.database == "sqlite" else platform.node())
@@ -106,13 +114,20 @@ def build(reactor: Any, config: Config) -> MultiService:
         reactor, StateFolder(settings.state), settings.database, node, settings.threads
     )
     dispatcher = Dispatcher(
-        reactor, _now_ms, random.SystemRandom().random, store, world, changes, settings.notify_after
+        reactor,
+        _now_ms,
+        random.SystemRandom().random,
+        store,
+        world,
+        changes,
+        counts,
+        settings.notify_after,
     )
     inbox = Inbox(store, dispatcher, world, changes, _now_ms, reactor.seconds, _new_id)
     gateways = Gateways(reactor, inbox, dispatcher, world)
     for label, (kind, gateway_config) in config.gateways.items():
         gateways.build(label, kind, gateway_config, config.lines_of(label))
-    web = _Web(reactor)
+    web = _Web(reactor, Exposition(counts, lambda: store.statistics))
     daemon = Daemon(
         reactor,
         config,
@@ -134,6 +149,11 @@ def build(reactor: Any, config: Config) -> MultiService:
         node=node,
     )
     control = Control(daemon, reactor, about)
+    notices = Notices(
+        reactor, Notifier(os.environ.get("NOTIFY_SOCKET", "")), os.environ, daemon.unready
+    )
+    daemon.reloading = lambda: notices.reloading(time.monotonic())
+    daemon.reloaded = notices.reloaded
     for service in (
         store,
         dispatcher,
@@ -141,6 +161,7 @@ def build(reactor: Any, config: Config) -> MultiService:
         web,
         ControlSocket(reactor, settings.state, control),
         daemon,
+        notices,
     ):
         service.setServiceParent(root)
     return root
@@ -174,16 +195,22 @@ class _Web(MultiService):
     name = "web"
     daemon: Daemon
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, exposition: Exposition) -> None:
         super().__init__()
         self._reactor = reactor
+        self._exposition = exposition
 
     def mount(self, config: Config) -> None:
         """Build the listeners of a configuration."""
         if config.http is None:
             return
-        site = http_site({"hook": Hooks(self.daemon.hook)})
-        http_listeners(self._reactor, config.http.listen, site).setServiceParent(self)
+        exposition = self._exposition if config.http.metrics else None
+        mounts = {
+            "hook": Hooks(self.daemon.hook),
+            **health_mounts(self.daemon, self._reactor, exposition),
+        }
+        listeners = http_listeners(self._reactor, config.http.listen, http_site(mounts))
+        listeners.setServiceParent(self)
 
     def rebuild(self, config: Config) -> Deferred[str]:
         """

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.python.failure import Failure
+from twisted.python.reflect import namedAny
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -213,7 +214,7 @@ class UseTests(SynchronousTestCase):
     def made(self, options: ServerOptions) -> Any:
         """Let twistd make its observer."""
         logs.use(options, "json", Levels())
-        return options["logger"]()
+        return namedAny(options["logger"])()
 
     def test_foreground_logs_to_the_terminal(self) -> None:
         """With --nodaemon the log goes to the standard output."""

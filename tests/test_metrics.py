@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smsbridge import metrics
 from smsbridge.core.message import Status
 from smsbridge.core.records import LineStatus, LinkStatus, QueueDepth
-from smsbridge.metrics import Counts, Exposition, Snapshot
+from smsbridge.core.counts import Counts
+from smsbridge.metrics import Exposition, Snapshot
 from smsbridge.store import writer
 from smsbridge.store.writer import WriterStatistics
 

@@ -205,7 +205,8 @@ class Directory:
         for kind, address, label in added:
             person = persons.get(label)
             if person is not None and self.person_at(kind, address) is None:
-                persons[label] = attrs.evolve(person, **{kind: (*person.addresses(kind), address)})
+                more: Any = {kind: (*person.addresses(kind), address)}
+                persons[label] = attrs.evolve(person, **more)
         return attrs.evolve(self, persons=persons)
 
     @cached_property

@@ -26,13 +26,14 @@ from zope.interface import implementer
 
 from smsbridge.core import retry
 from smsbridge.core.changes import Changes
+from smsbridge.core.counts import Counts
 from smsbridge.core.directory import World
 from smsbridge.core.entries import Settlement
 from smsbridge.core.message import Delivery, Kind, NotTried, Outcome, Sent, Status
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.interfaces import IGateway, ILanes, IMessageStore
 
-__all__ = ["Counts", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
 _IN_MEMORY: Final = 1000  # deliveries of one lane; the store is the queue
 _REFILL: Final = 500
@@ -42,18 +43,6 @@ _LOOK_AFTER_EVERY_S: Final = 15.0
 _LEASE_MARGIN_MS: Final = 60_000
 _FAST_S: Final = 0.05  # a lane that settles a batch within this gets a larger one
 _SLOW_S: Final = 0.2
-
-
-@define
-class Counts:
-    """What a gateway was given and what became of it, for the metrics."""
-
-    sent: int = 0
-    delivered: int = 0
-    failed: int = 0
-    expired: int = 0
-    uncertain: int = 0
-    retried: int = 0
 
 
 @define(eq=False)
@@ -95,6 +84,7 @@ class Dispatcher(Service):
         store: IMessageStore,
         world: World,
         changes: Changes,
+        counts: Counts,
         notify_after_s: float = 120.0,
     ) -> None:
         self._clock = clock
@@ -107,7 +97,7 @@ class Dispatcher(Service):
         self._gateways: dict[str, IGateway] = {}
         self._lanes: dict[str, _Lane] = {}
         self._recovering: set[str] = set()  # gateways whose interrupted attempts are not decided on
-        self.counts: dict[str, Counts] = {}
+        self.counts = counts
         self._swept_until_ms = 0
         self._sweeper = LoopingCall(self._sweep)
         self._caretaker = LoopingCall(self._look_after)
@@ -155,7 +145,6 @@ class Dispatcher(Service):
     def add_gateway(self, gateway: IGateway) -> None:
         """Make a gateway known; its lanes begin closed."""
         self._gateways[gateway.label] = gateway
-        self.counts.setdefault(gateway.label, Counts())
         if self.running:
             self._recover(gateway.label)
 
@@ -521,22 +510,21 @@ class Dispatcher(Service):
     def _count(self, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
             delivery, outcome = settlement.delivery, settlement.outcome
-            counts = self.counts[delivery.gateway]
+            counts = self.counts
             if isinstance(outcome, Sent):
-                counts.sent += 1
-                if outcome.delivered:
-                    counts.delivered += 1
+                status = Status.DELIVERED if outcome.delivered else Status.SENT
+                counts.settled[delivery.gateway, status] += 1
                 continue
             if isinstance(outcome, NotTried):
                 continue
             if isinstance(outcome, UnknownOutcome):
-                counts.uncertain += 1
+                counts.settled[delivery.gateway, Status.UNCERTAIN] += 1
             elif isinstance(outcome, PermanentFailure):
-                counts.failed += 1
+                counts.settled[delivery.gateway, Status.FAILED] += 1
             elif settlement.retry_at_ms is None:
-                counts.expired += 1
+                counts.settled[delivery.gateway, Status.EXPIRED] += 1
             else:
-                counts.retried += 1
+                counts.retried[delivery.gateway, outcome.reason] += 1
             self.log.info(
                 "{gateway}: {message_id} attempt {attempt}: {reason} {detail}",
                 gateway=delivery.gateway,

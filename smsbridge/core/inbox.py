@@ -39,7 +39,7 @@ from smsbridge.core.segments import count
 from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.interfaces import IInbox, IMessageStore
 
-__all__ = ["Inbox", "Tally"]
+__all__ = ["Inbox"]
 
 _PERSON_LIFE_MS: Final = 30 * 86_400_000  # how long a text waits for a person's side to come back
 _NOTICE_LIFE_MS: Final = 2 * 86_400_000
@@ -48,17 +48,6 @@ _LONGEST_BODY: Final = 200_000
 
 # What no database and no wire can carry; everything else is stored as it came.
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-
-
-class Tally:
-    """Plain counters for the metrics."""
-
-    __slots__ = ("accepted", "duplicates", "refused")
-
-    def __init__(self) -> None:
-        self.accepted: dict[str, int] = {}  # by gateway
-        self.duplicates = 0
-        self.refused = 0
 
 
 @implementer(IInbox)
@@ -89,7 +78,7 @@ class Inbox:
         self._changes = changes
         self._now_ms = now_ms
         self._new_id = new_id
-        self.tally = Tally()
+        self._counts = dispatcher.counts
         self.daily = DailyCount()
         self._rates = TokenBuckets(seconds)
         self._echoes = EchoGuard(seconds)
@@ -107,7 +96,7 @@ class Inbox:
                 return self._accept_network(incoming)
             return self._accept_person(incoming)
         except Refused as e:
-            self.tally.refused += 1
+            self._counts.refused[_gateway_of(incoming, self._world), e.reason] += 1
             return fail(e)
 
     def _accept_network(self, incoming: FromNetwork) -> Deferred[Accepted]:
@@ -223,7 +212,7 @@ class Inbox:
         gateway = origin.gateway if origin is not None else ""
         repeated = self._recent.get((gateway, incoming.dedup_key)) if incoming.dedup_key else None
         if repeated is not None:
-            self.tally.duplicates += 1
+            self._counts.repeated[gateway] += 1
             return succeed(Accepted(message_id=repeated, duplicate=True))
         body = _storable(incoming.body)
         if not body.strip() and not incoming.media:
@@ -394,12 +383,12 @@ class Inbox:
 
         def committed(accepted: Accepted) -> Accepted:
             if accepted.duplicate:
-                self.tally.duplicates += 1
+                self._counts.repeated[gateway] += 1
                 for delivery, reservation in zip(deliveries, reservations, strict=True):
                     dispatcher.not_arrived(delivery.lane, reservation)
                 return accepted
-            accepted_by = self.tally.accepted
-            accepted_by[gateway] = accepted_by.get(gateway, 0) + 1
+            if entry.message is not None:
+                self._counts.accepted[gateway] += 1
             for delivery, reservation in zip(deliveries, reservations, strict=True):
                 if later:
                     dispatcher.poke((delivery.lane,))
@@ -423,15 +412,11 @@ class Inbox:
 
     def report(self, report: DeliveryReport) -> Deferred[bool]:
         """See `IInbox.report`."""
-        counts = self._dispatcher.counts.get(report.gateway)
 
         def recorded(result: tuple[bool, list[str]]) -> bool:
             changed, lanes = result
-            if changed and counts is not None:
-                if report.status is Status.DELIVERED:
-                    counts.delivered += 1
-                elif report.status is Status.FAILED:
-                    counts.failed += 1
+            if changed:
+                self._counts.settled[report.gateway, report.status] += 1
             self._dispatcher.poke(lanes)
             if changed and self._changes and report.delivery_id:
                 self._changes.tell((report.delivery_id.partition(".")[0],))
@@ -517,6 +502,13 @@ class Inbox:
     def learn(self, line: str, facts: dict[str, str]) -> Deferred[None]:
         """See `IInbox.learn`."""
         return self._store.learn(line, facts, self._now_ms())
+
+
+def _gateway_of(incoming: FromNetwork | FromPerson, world: World) -> str:
+    if isinstance(incoming, FromNetwork):
+        line = world.directory.lines.get(incoming.line)
+        return line.gateway if line is not None else ""
+    return incoming.origin.gateway if incoming.origin is not None else ""
 
 
 def _storable(text: str) -> str:

@@ -52,8 +52,10 @@ class _Process(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         value = reason.value
-        known = isinstance(value, ProcessDone | ProcessTerminated)
-        self.ended.callback(value.exitCode if known else None)
+        code = None
+        if isinstance(value, ProcessDone | ProcessTerminated):
+            code = value.exitCode if value.exitCode is not None else -value.signal
+        self.ended.callback(code)
 
 
 @implementer(IAgentEndpointFactory)
@@ -85,7 +87,6 @@ class DaemonProcess:
         self._agent = Agent.usingEndpointFactory(
             reactor, _Socket(reactor, self.state / "control.sock")
         )
-        self.starts = 0
 
     def write(self, configuration: str, smsbridge: str = "") -> None:
         """Write the ini file anew."""
@@ -106,9 +107,8 @@ class DaemonProcess:
         data = b"".join(self._process.output) if self._process is not None else b""
         return data.decode("utf-8", "replace")
 
-    async def start(self) -> None:
-        """Start it and wait until it is ready."""
-        self.starts += 1
+    def launch(self) -> None:
+        """Start it."""
         self._process = _Process()
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self._transport = self._reactor.spawnProcess(
@@ -127,6 +127,23 @@ class DaemonProcess:
             env=environment,
             path=str(self.folder),
         )
+
+    async def refused(self) -> str:
+        """Start it, wait until it ends by itself, and return what it said."""
+        self.launch()
+        process = self._process
+        assert process is not None
+        code = await process.ended.addTimeout(START_TIMEOUT_S, self._reactor)
+        process.ended = Deferred()
+        process.ended.callback(code)
+        if code == 0:
+            raise DaemonFailed(f"it ended as if all were well:\n{self.output}")
+        return self.output
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.launch()
+        assert self._process is not None
         deadline = self._reactor.seconds() + START_TIMEOUT_S
         while True:
             try:
@@ -153,7 +170,7 @@ class DaemonProcess:
         await self._signal(signal.SIGKILL)
 
     async def stop(self) -> int | None:
-        """Ask it to end; returns its exit code."""
+        """Ask it to end; returns its exit code, or the signal below zero."""
         return await self._signal(signal.SIGTERM)
 
     def hang_up(self) -> None:

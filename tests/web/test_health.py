@@ -7,7 +7,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smsbridge.errors import TemporaryFailure
-from smsbridge.metrics import Counts, Exposition
+from smsbridge.core.counts import Counts
+from smsbridge.metrics import Exposition
 from smsbridge.store.writer import WriterStatistics
 from smsbridge.web.health import health_mounts
 from smsbridge.web.site import http_site
