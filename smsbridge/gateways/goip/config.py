@@ -90,6 +90,12 @@ class GoipGateway:
         convert=networks,
         example="192.0.2.0/24",
     )
+    simulate: bool = key(
+        "Whether a simulated box plays all lines of this gateway: it answers every text and "
+        "reports delivery. For trying things out; nothing reaches the phone network.",
+        default=False,
+        convert=boolean,
+    )
     trace: bool = key(
         "Whether everything that the boxes say is logged, at level debug, without passwords.",
         default=False,

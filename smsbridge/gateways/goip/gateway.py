@@ -30,11 +30,13 @@ from smsbridge.errors import Failure, PermanentFailure, TemporaryFailure
 from smsbridge.gateways.goip import codec
 from smsbridge.gateways.goip.commands import COMMANDS
 from smsbridge.gateways.goip.config import GoipGateway, GoipLine, check, is_within, udp_address
+from smsbridge.gateways.goip.demo import simulated_box
 from smsbridge.gateways.goip.exchange import Exchanges
 from smsbridge.gateways.goip.incoming import Incoming
 from smsbridge.gateways.goip.line import AFTER, LiveLine, Presence, Signal, Submitted
 from smsbridge.gateways.goip.outgoing import BATCH_S, STOPPING, Outgoing
 from smsbridge.gateways.goip.protocol import Address, GoipProtocol
+from smsbridge.gateways.goip.simulator import SimulatedBox
 from smsbridge.gateways.goip.strangers import Strangers
 from smsbridge.interfaces import IGateway, IGatewayFactory, IInbox, ILanes, ILineControl, IUssd
 
@@ -100,6 +102,7 @@ class GoipService(Service):
         self._sweeper.clock = reactor
         self._alive_checked_at_s = 0.0
         self._since_ms: int | None = None
+        self._simulated: SimulatedBox | None = None
         self._waiting_for_stop: list[Deferred[None]] = []
         self._drain_until_s = 0.0
 
@@ -138,6 +141,12 @@ class GoipService(Service):
         self._sweeper.start(_SWEEP_EVERY_S, now=False).addErrback(
             lambda f: self.log.failure("the timer of a GoIP gateway failed", failure=f)
         )
+        if self._config.simulate and self._lines:
+            host = self._ports[0].getHost()
+            server = ("127.0.0.1" if host.host in ("0.0.0.0", "::") else host.host, host.port)
+            configs = [line.config for line in self._lines.values()]
+            self._simulated = simulated_box(self._reactor, server, configs)
+            self._simulated.startService()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -179,7 +188,8 @@ class GoipService(Service):
         if self._sweeper.running:
             self._sweeper.stop()
         ports, self._ports, self._sockets = self._ports, [], []
-        return Deferred.fromCoroutine(_close_all(ports))
+        simulated, self._simulated = self._simulated, None
+        return Deferred.fromCoroutine(_close_all(ports, simulated))
 
     def update(self, config: GoipGateway, lines: Mapping[str, GoipLine]) -> bool:
         """
@@ -188,7 +198,7 @@ class GoipService(Service):
         :raises ConfigError: two lines have the same id; nothing has changed then.
         """
         check(lines)
-        if config.listen != self._config.listen:
+        if config.listen != self._config.listen or config.simulate or self._config.simulate:
             return False
         self._config = config
         self._hosts.clear()
@@ -522,7 +532,9 @@ class GoipService(Service):
             return fail(e)
 
 
-async def _close_all(ports: Sequence[Any]) -> None:
+async def _close_all(ports: Sequence[Any], simulated: SimulatedBox | None) -> None:
+    if simulated is not None:
+        await simulated.stopService()
     for port in ports:
         await port.stopListening()
 
@@ -548,3 +560,28 @@ class GoipFactory:
     ) -> GoipService:
         """See `IGatewayFactory.build`."""
         return GoipService(reactor, label, config, lines, inbox, lanes, world)
+
+    def check(self, config: GoipGateway, lines: Mapping[str, GoipLine]) -> None:
+        """
+        Refuse lines that contradict each other, when the configuration is read.
+
+        :raises ConfigError: two lines have the same id.
+        """
+        check(lines)
+
+    def advice(
+        self, label: str, config: GoipGateway, lines: Mapping[str, GoipLine], public_url: str
+    ) -> list[str]:
+        """Return what an operator should do next, for ``smsbridge check``."""
+        ports = ", ".join(str(udp_address(endpoint)[0]) for endpoint in config.listen)
+        found = [
+            f"set the 'SMS Server' of each channel to this machine's address and port {ports}, "
+            "with the id and password of its line."
+        ]
+        local = all(udp_address(each)[1].startswith("127.") for each in config.listen)
+        if not local and not config.sources and not all(line.sources for line in lines.values()):
+            found.append(
+                "passwords cross the network unprotected; set 'sources' to the network of the "
+                "boxes, and keep it apart from others."
+            )
+        return found
