@@ -45,6 +45,8 @@ FIELDS: Final = (
 )
 
 _LEVELS = {level.name: level for level in LogLevel.iterconstants()}
+# The namespaces of Twisted, and of what still uses its old way to log.
+_LIBRARIES: Final = ("twisted", "log_legacy")
 _LEVEL_WIDTH = max(map(len, _LEVELS))
 _NAMESPACE_WIDTH = 20
 
@@ -89,6 +91,10 @@ class Levels:
     def predicate(self) -> LogLevelFilterPredicate:
         """Return what Twisted filters by."""
         found = LogLevelFilterPredicate(_LEVELS[self.default])
+        if self.default == "info":
+            # Ports that open and factories that start are no news to who runs the bridge.
+            for name in _LIBRARIES:
+                found.setLogLevelForNamespace(name, LogLevel.warn)
         for name, level in self.parts.items():
             found.setLogLevelForNamespace(name, _LEVELS[level])
             if not name.startswith("smsbridge"):
@@ -122,9 +128,10 @@ def _escape(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def _namespace(event: LogEvent) -> str:
-    name = str(event.get("log_namespace") or "")
-    return name.removeprefix("smsbridge.")
+def _place(event: LogEvent) -> str:
+    """Return the module that an event comes from, without the class."""
+    name = str(event.get("log_namespace") or "").removeprefix("smsbridge.")
+    return re.split(r"\.(?=_*[A-Z])", name, maxsplit=1)[0]
 
 
 def _level(event: LogEvent) -> str:
@@ -164,7 +171,7 @@ class TextLines:
         said = _names_in(template) if isinstance(template, str) else frozenset()
         line = (
             f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} {_level(event):<{_LEVEL_WIDTH}} "
-            f"{_namespace(event):<{_NAMESPACE_WIDTH}} {_sentence(event)}"
+            f"{_place(event):<{_NAMESPACE_WIDTH}} {_sentence(event)}"
         )
         rest = [
             f"{name}={_quoted(value)}" for name, value in _fields(event).items() if name not in said

@@ -25,7 +25,7 @@ class Written:
     def __init__(self, layout: str, levels: str = "debug") -> None:
         self.out = io.StringIO()
         self.observer = logs.observer(layout, Levels.parse(levels), self.out)
-        self.log = Logger("smsbridge.gateways.goip.gateway", observer=self.observer)
+        self.log = Logger("smsbridge.gateways.goip.gateway.GoipGateway", observer=self.observer)
 
     @property
     def text(self) -> str:
@@ -141,7 +141,7 @@ class JsonLinesTests(SynchronousTestCase):
             event,
             {
                 "level": "info",
-                "namespace": "smsbridge.gateways.goip.gateway",
+                "namespace": "smsbridge.gateways.goip.gateway.GoipGateway",
                 "message": "box took a text",
                 "gateway": "box",
                 "attempt": 2,
@@ -189,6 +189,17 @@ class LevelsTests(SynchronousTestCase):
 
             self.assertIn("wire", written.text)
             self.assertNotIn("other", written.text)
+
+    def test_libraries_are_quiet_unless_looked_at(self) -> None:
+        """Twisted's own news are shown only to who wants to see more."""
+        for levels, shown in (("info", False), ("debug", True), ("info twisted=info", True)):
+            written = Written("text", levels)
+
+            Logger("twisted.web.server", observer=written.observer).info("port opened")
+            Logger("twisted.web.server", observer=written.observer).error("port broke")
+
+            self.assertEqual("port opened" in written.text, shown, levels)
+            self.assertIn("port broke", written.text)
 
     def test_unknown_level_is_refused_with_the_known_ones(self) -> None:
         """A wrong word names the right ones."""

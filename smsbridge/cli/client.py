@@ -63,7 +63,7 @@ def state_folder(config: Path) -> Path:
         reason = getattr(e, "strerror", None) or "it is no ini file; see 'smsbridge check'"
         raise click.ClickException(f"{config} cannot be read: {reason}.") from e
     state = reader.get("smsbridge", "state", fallback=_DEFAULT_STATE).strip() or _DEFAULT_STATE
-    return config.absolute().parent / Path(state).expanduser()
+    return Path(os.path.normpath(config.absolute().parent / Path(state).expanduser()))
 
 
 class _Connection(http.client.HTTPConnection):

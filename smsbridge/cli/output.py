@@ -174,13 +174,14 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def local_time(text: str | None, *, seconds: bool = True) -> str:
+def local_time(text: str | None, *, milliseconds: bool = False) -> str:
     """Write an ISO time in the local zone: with the year only if it is another one."""
     if not text:
         return ""
     at = _moment(text).astimezone()
     day = "%m-%d" if at.year == datetime.now(tz=at.tzinfo).year else "%Y-%m-%d"
-    return at.strftime(f"{day} %H:%M:%S" if seconds else f"{day} %H:%M")
+    fraction = f".{at.microsecond // 1000:03d}" if milliseconds else ""
+    return at.strftime(f"{day} %H:%M:%S") + fraction
 
 
 def age(text: str | None) -> str:

@@ -247,7 +247,7 @@ def _print_delivery(delivery: Mapping[str, Any]) -> None:
         f"{attempts} attempt{'' if attempts == 1 else 's'}"
     )
     click.echo(f"  delivery   {delivery['id']}")
-    for name, field in (("remote id", "remote_id"), ("person", "person"), ("why", "text")):
+    for name, field in (("remote id", "remote_id"), ("person", "person"), ("peer says", "text")):
         if delivery[field]:
             click.echo(f"  {name:<10} {output.harmless(delivery[field])}")
     if delivery["status"] == "queued":
@@ -255,5 +255,10 @@ def _print_delivery(delivery: Mapping[str, Any]) -> None:
     for step in delivery["history"]:
         attempt = f"attempt {step['attempt']}" if step["attempt"] else ""
         because = ": ".join(each for each in (step["reason"], step["text"]) if each)
-        cells = (output.local_time(step["at"]), f"{step['status']:<9}", attempt, because)
+        cells = (
+            output.local_time(step["at"], milliseconds=True),
+            f"{step['status']:<9}",
+            attempt,
+            because,
+        )
         click.echo("  " + "  ".join(output.harmless(each) for each in cells if each).rstrip())

@@ -31,7 +31,7 @@ class Alive:
 
     app: ClassVar[Klein] = Klein()
 
-    @app.route("/")
+    @app.route("/", strict_slashes=False)
     def page(self, request: IRequest) -> bytes:
         """Answer."""
         return _text(request, 200, "ok")
@@ -50,7 +50,7 @@ class Ready:
     def __init__(self, bridge: IBridge) -> None:
         self._bridge = bridge
 
-    @app.route("/")
+    @app.route("/", strict_slashes=False)
     def page(self, request: IRequest) -> bytes:
         """Say what is not open yet."""
         unready = self._bridge.unready()
@@ -67,7 +67,7 @@ class Metrics:
         self._exposition = exposition
         self._clock = clock
 
-    @app.route("/")
+    @app.route("/", strict_slashes=False)
     async def page(self, request: IRequest) -> bytes:
         """Show all numbers; without the queue's when the store does not answer."""
         depths = None

@@ -128,7 +128,12 @@ class Hooks(Resource):
             found = self._find(path.decode("utf-8"))
         except UnicodeDecodeError:
             found = None
-        return found if found is not None else _missing()
+        if found is None:
+            return _missing()
+        if found.isLeaf and not request.postpath:
+            # Klein would redirect to the address with a slash, which no provider follows.
+            request.postpath = [b""]
+        return found
 
 
 def _missing() -> IResource:

@@ -6,8 +6,8 @@ from treq.testing import StubTreq
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smsbridge.errors import TemporaryFailure
 from smsbridge.core.counts import Counts
+from smsbridge.errors import TemporaryFailure
 from smsbridge.metrics import Exposition
 from smsbridge.store.writer import WriterStatistics
 from smsbridge.web.health import health_mounts
@@ -31,7 +31,9 @@ class HealthTests(SynchronousTestCase):
     def get(self, path: str, treq: StubTreq | None = None) -> tuple[int, str]:
         """Return status and text of a page."""
         treq = treq or self.treq
-        response = self.successResultOf(treq.get("http://bridge.test" + path))
+        response = self.successResultOf(
+            treq.get("http://bridge.test" + path, allow_redirects=False)
+        )
         return response.code, self.successResultOf(treq.content(response)).decode()
 
     def test_healthz_answers_while_the_process_does(self) -> None:

@@ -6,7 +6,9 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import ClassVar
 
+from klein import Klein
 from treq.testing import StubTreq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -16,6 +18,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.static import Data
 
@@ -85,6 +88,30 @@ class HooksTests(SynchronousTestCase):
         """A gateway is found by its label, asked anew for each request."""
         self.assertEqual(self.status("/hook/work"), 200)
         self.assertEqual(self.status("/healthz"), 200)
+
+    def test_klein_is_not_left_to_redirect(self) -> None:
+        """A hook written with Klein is reached without a slash at the end, and below."""
+
+        class Hook:
+            app: ClassVar[Klein] = Klein()
+
+            @app.route("/")
+            def message(self, request: IRequest) -> bytes:
+                return b"message"
+
+            @app.route("/status")
+            def status(self, request: IRequest) -> bytes:
+                return b"status"
+
+        treq = StubTreq(
+            site.http_site({"hook": site.Hooks(lambda label: Hook().app.resource())}).resource
+        )
+        for path, text in (("/hook/a", b"message"), ("/hook/a/status", b"status")):
+            response = self.successResultOf(
+                treq.get("http://bridge.test" + path, allow_redirects=False)
+            )
+            self.assertEqual(response.code, 200)
+            self.assertEqual(self.successResultOf(treq.content(response)), text)
 
     def test_unknown_label_is_404(self) -> None:
         """A label of no gateway, or one that is no text, is not there."""
