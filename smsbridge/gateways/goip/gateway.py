@@ -275,7 +275,7 @@ class GoipService(Service):
                     iccid=line.iccid,
                     model="GoIP",
                     call_state=line.call_state,
-                    address="" if line.address is None else f"{line.address[0]}:{line.address[1]}",
+                    address=_shown(line.address),
                     last_seen_ms=None if line.last_seen_s is None else int(line.last_seen_s * 1000),
                     daily_cap=line.config.daily_cap,
                 )
@@ -299,7 +299,7 @@ class GoipService(Service):
             "{gateway}: line {line} at {peer}: {state}",
             gateway=self.label,
             line=line.label,
-            peer=line.address,
+            peer=_shown(line.address) or "nowhere",
             state=presence.value,
         )
         self._announce(line)
@@ -386,8 +386,8 @@ class GoipService(Service):
                     "{gateway}: line {line} moved from {old} to {peer}",
                     gateway=self.label,
                     line=line.label,
-                    old=line.address,
-                    peer=address,
+                    old=_shown(line.address),
+                    peer=_shown(address),
                 )
             line.address = address
             if line.config.pin_address:
@@ -530,6 +530,10 @@ class GoipService(Service):
             return self._outgoing.control(self._reachable(line), command, arguments)
         except Failure as e:
             return fail(e)
+
+
+def _shown(address: Address | None) -> str:
+    return "" if address is None else f"{address[0]}:{address[1]}"
 
 
 async def _close_all(ports: Sequence[Any], simulated: SimulatedBox | None) -> None:

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from smsbridge.core.directory import World
 from smsbridge.core.message import Call, Delivery, Kind, NotTried, Sent, Status
 from smsbridge.errors import PermanentFailure, Refused, TemporaryFailure, UnknownOutcome
-from smsbridge.gateways.goip import FACTORY
+from smsbridge.gateways.goip import FACTORY, incoming
 from smsbridge.gateways.goip.config import GoipGateway
 from smsbridge.interfaces import ILineControl, IUssd
 from smsbridge.keys import ConfigError
@@ -1388,3 +1388,130 @@ class HostilityTests(SynchronousTestCase):
         self.assertNotIn(PASSWORD, repr(events) + repr(rig.lines))
         shown = [e for e in events if e["log_level"] is not LogLevel.debug]
         self.assertNotIn("hello", repr(shown))
+
+
+class FactoryTests(SynchronousTestCase):
+    """What the configuration reader asks the factory."""
+
+    def test_contradicting_lines_are_refused_when_the_file_is_read(self) -> None:
+        """A reload never gets as far as the gateway."""
+        with self.assertRaises(ConfigError):
+            FACTORY.check(GoipGateway(), {"l1": line(), "l2": line("l2")})
+        FACTORY.check(GoipGateway(), {"l1": line()})
+
+    def test_advice_says_what_to_set_on_the_box(self) -> None:
+        """And warns of an open door, unless it is closed or leads nowhere."""
+        lines = {"l1": line()}
+        network = ipaddress.ip_network("192.0.2.0/24")
+
+        advice = FACTORY.advice("box", GoipGateway(listen=("udp:4000",)), lines, "")
+        self.assertIn("port 4000", advice[0])
+        self.assertIn("'sources'", advice[1])
+        for config in (
+            GoipGateway(sources=(network,)),
+            GoipGateway(listen=("udp:4000:interface=127.0.0.1",)),
+        ):
+            self.assertEqual(len(FACTORY.advice("box", config, lines, "")), 1)
+
+
+class TroubleTests(SynchronousTestCase):
+    """What goes wrong inside."""
+
+    def setUp(self) -> None:
+        self.rig = Rig()
+        self.device = self.rig.device()
+        self.device.keepalive()
+
+    def test_bug_of_the_inbox_is_logged_and_not_acknowledged(self) -> None:
+        """The device repeats the text, and somebody reads a traceback."""
+        self.rig.inbox.failure = ZeroDivisionError()
+
+        self.assertEqual(self.device.receive(1, "hello"), [])
+        self.device.keepalive(imei="860000000000011")
+
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_swapped_sim_and_module_are_told_to_the_operator(self) -> None:
+        """Without the whole of their numbers."""
+        events = log_of(self)
+        self.device.keepalive(imei="860000000000011", iccid="8901000000000000001")
+        self.device.keepalive(imei="860000000000022", iccid="8901000000000000002")
+
+        warnings = [e for e in events if e["log_level"] is LogLevel.warn]
+        self.assertEqual(len(warnings), 2)
+        self.assertNotIn("860000000000022", repr(warnings))
+        self.assertNotIn("8901000000000000002", repr(warnings))
+
+    def test_more_commits_than_memory_allows_are_left_to_the_boxes(self) -> None:
+        """They are not acknowledged, and come again."""
+        self.patch(incoming, "_MOST_PENDING", 10)
+        self.rig.inbox.held = True
+        for number in range(20):
+            self.device.receive(number, f"text {number}")
+        self.assertEqual(self.rig.inbox.asked, 10)
+        self.rig.inbox.commit()
+        self.rig.inbox.held = False
+        self.device.heard()
+
+        for number in range(20):
+            self.device.receive(number, f"text {number}")
+
+        self.assertEqual(len(self.rig.inbox.messages), 20)
+
+    def test_a_late_batch_goes_back_untried(self) -> None:
+        """A line that became slow does not keep a batch for an hour."""
+        sent = 0
+
+        def answers(datagram: bytes) -> list[bytes]:
+            nonlocal sent
+            verb, sendid, *_ = datagram.rstrip(b"\n").split(b" ")
+            if verb == b"SEND":
+                sent += 1
+                self.rig.reactor.callLater(40, self.device.say, b"OK %b 1 %d\n" % (sendid, sent))
+            return {
+                b"MSG": [b"PASSWORD %b\n" % sendid],
+                b"PASSWORD": [b"SEND %b\n" % sendid],
+                b"DONE": [b"DONE %b\n" % sendid],
+            }.get(verb, [])
+
+        self.device.answers = answers
+        delivering = self.rig.gateway.deliver("box/l1", [delivery(n) for n in "abcd"])
+        for _ in range(4):
+            self.rig.run(25)
+            self.device.keepalive()
+
+        outcomes = self.successResultOf(delivering)
+        self.assertEqual([type(o) for o in outcomes], [Sent, Sent, NotTried, NotTried])
+
+    def test_stopping_abandons_what_the_device_does_not_answer(self) -> None:
+        """After ten seconds; what may have been sent is of unknown outcome, USSD has failed."""
+        goes_as_far_as(self.device, b"SEND", "WAIT {} 1\n")
+        sending = self.rig.gateway.deliver("box/l1", [delivery("a"), delivery("b")])
+        asking = self.rig.gateway.ussd("l1", "*100#")
+        self.rig.run(1)
+
+        stopping = self.rig.gateway.stopService()
+        again = self.rig.gateway.stopService()
+        self.rig.run(5)
+        self.assertNoResult(stopping)
+        self.rig.run(6)
+
+        self.successResultOf(stopping)
+        self.successResultOf(again)
+        outcomes = self.successResultOf(sending)
+        self.assertEqual([type(o) for o in outcomes], [UnknownOutcome, NotTried])
+        self.failureResultOf(asking, TemporaryFailure)
+        self.failureResultOf(self.rig.gateway.ussd("l1", "*100#"), TemporaryFailure)
+        self.assertFalse(self.rig.gateway.link_status().up)
+
+    def test_gateway_may_be_started_again(self) -> None:
+        """On the same port."""
+        self.successResultOf(self.rig.gateway.stopService())
+        self.assertEqual(self.device.keepalive(), [])
+
+        self.rig.gateway.privilegedStartService()
+        self.assertEqual(self.device.keepalive(), [])
+        self.rig.gateway.startService()
+
+        self.assertEqual(self.device.keepalive(), [b"reg:4;status:200;"])
+        self.assertTrue(self.rig.lanes.is_open("box/l1"))
