@@ -187,6 +187,7 @@ class Inbox:
         line = directory.lines.get(label)
         if line is None:
             raise Refused("unknown-line", f"There is no line {label} in the configuration.")
+        persons = persons_of(directory, label)
         targets = tuple(
             (
                 target.person,
@@ -194,10 +195,10 @@ class Inbox:
                 target.destination,
                 self._dispatcher.lane_of(target.gateway, label, target.destination),
             )
-            for person in persons_of(directory, label)
+            for person in persons
             for target in targets_of(directory, person)
         )
-        if not targets:
+        if not persons:
             self.log.warn(
                 "nobody gets the texts of line {line}: give a person 'lines = {line}' or "
                 "'fallback = yes'; they are kept in the history",

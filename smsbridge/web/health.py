@@ -7,68 +7,79 @@ person and no text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Awaitable, Callable, Mapping
 
-from klein import Klein
 from prometheus_client import CONTENT_TYPE_LATEST
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request
 
 from smsbridge.errors import TemporaryFailure
 from smsbridge.metrics import Exposition, Snapshot
 from smsbridge.web.bridge import IBridge
 
-__all__ = ["Alive", "Metrics", "Ready", "health_mounts"]
+__all__ = ["Health", "Page", "health_mounts"]
 
 _log = Logger()
 
 
-class Alive:
-    """``/healthz``: answers, which is the proof."""
-
-    app: ClassVar[Klein] = Klein()
-
-    @app.route("/", strict_slashes=False)
-    def page(self, request: IRequest) -> bytes:
-        """Answer."""
-        return _text(request, 200, "ok")
-
-
-class Ready:
+class Page(Resource):
     """
-    ``/readyz``: says whether the daemon is ready.
+    One page without anything below it.
+
+    A plain resource rather than Klein, which answers a mount without a closing slash by a redirect:
+    load balancers take that for an error.
+    """
+
+    def __init__(self, write: Callable[[IRequest], Awaitable[bytes]]) -> None:
+        super().__init__()
+        self._write = write
+
+    def render_GET(self, request: Request) -> int:
+        """Answer; the page may have to wait for the store."""
+        gone = []
+        request.notifyFinish().addErrback(gone.append)
+
+        async def answer() -> None:
+            try:
+                page = await self._write(request)
+            except Exception:
+                # What scrapes us must get an answer, whatever went wrong.
+                _log.failure("could not write a page")
+                page = _text(request, 500, "Something went wrong; the log has the details.")
+            if not gone:
+                request.write(page)
+                request.finish()
+
+        Deferred.fromCoroutine(answer())
+        return NOT_DONE_YET
+
+
+class Health:
+    """
+    The three pages.
 
     Readiness is about ourselves (store and listeners), not about the links to peers: a load
     balancer that took us out because an XMPP server restarts would make things worse.
     """
 
-    app: ClassVar[Klein] = Klein()
-
-    def __init__(self, bridge: IBridge) -> None:
+    def __init__(self, bridge: IBridge, clock: IReactorTime) -> None:
         self._bridge = bridge
+        self._clock = clock
 
-    @app.route("/", strict_slashes=False)
-    def page(self, request: IRequest) -> bytes:
+    async def alive(self, request: IRequest) -> bytes:
+        """Answer, which is the proof."""
+        return _text(request, 200, "ok")
+
+    async def ready(self, request: IRequest) -> bytes:
         """Say what is not open yet."""
         unready = self._bridge.unready()
         return _text(request, 503, unready) if unready else _text(request, 200, "ready")
 
-
-class Metrics:
-    """``/metrics`` for Prometheus."""
-
-    app: ClassVar[Klein] = Klein()
-
-    def __init__(self, bridge: IBridge, exposition: Exposition, clock: IReactorTime) -> None:
-        self._bridge = bridge
-        self._exposition = exposition
-        self._clock = clock
-
-    @app.route("/", strict_slashes=False)
-    async def page(self, request: IRequest) -> bytes:
+    async def metrics(self, request: IRequest, exposition: Exposition) -> bytes:
         """Show all numbers; without the queue's when the store does not answer."""
         depths = None
         unready = self._bridge.unready()
@@ -79,7 +90,7 @@ class Metrics:
         except Exception:
             # A scrape must still show the rest: this is when somebody wants to see it.
             _log.failure("could not read the queue's depth for the metrics")
-        page = self._exposition.render(
+        page = exposition.render(
             Snapshot(
                 ready=not unready,
                 now_ms=int(self._clock.seconds() * 1000),
@@ -108,10 +119,8 @@ def health_mounts(
 
     :param exposition: None leaves ``/metrics`` out.
     """
-    mounts: dict[str, IResource] = {
-        "healthz": Alive().app.resource(),
-        "readyz": Ready(bridge).app.resource(),
-    }
+    health = Health(bridge, clock)
+    mounts: dict[str, IResource] = {"healthz": Page(health.alive), "readyz": Page(health.ready)}
     if exposition is not None:
-        mounts["metrics"] = Metrics(bridge, exposition, clock).app.resource()
+        mounts["metrics"] = Page(lambda request: health.metrics(request, exposition))
     return mounts

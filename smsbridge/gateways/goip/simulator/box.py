@@ -260,6 +260,8 @@ class Box:
 class _Datagrams(DatagramProtocol):
     """Hands datagrams on."""
 
+    noisy = False
+
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
 
