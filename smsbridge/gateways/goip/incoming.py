@@ -287,7 +287,7 @@ class Incoming:
                 remote_id=str(event.sms_no),
                 line=line.label,
                 reason=reason,
-                text=f"TP-Status {event.state}",
+                text=f"TP-Status {event.state}" if event.state else "",
             )
         )
         ack = codec.encode_ack("DELIVER", event.recvid)

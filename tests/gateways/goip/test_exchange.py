@@ -101,11 +101,11 @@ class Table:
         """Let the device say something."""
         return self.exchanges.answer(event, ADDRESS)
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float, step_s: float = 0.25) -> None:
         """Let time pass."""
         until = self.clock.seconds() + seconds
         while self.clock.seconds() < until - 1e-9:
-            self.clock.advance(min(0.25, until - self.clock.seconds()))
+            self.clock.advance(min(step_s, until - self.clock.seconds()))
             self.exchanges.sweep(self.clock.seconds())
 
 
@@ -142,7 +142,7 @@ class SendingTests(SynchronousTestCase):
                 table.exchanges.abandon(table.channel)
             else:
                 table.run(float(happening.split(" ")[0]))
-        table.run(300)
+        table.run(300, step_s=4.0)
 
         self.assertEqual(len(table.outcomes), 1, "settled once")
         self.assertTrue(sending.over)

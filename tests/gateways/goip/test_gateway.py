@@ -1020,6 +1020,8 @@ class ReportTests(SynchronousTestCase):
 
         told = [(report.status, report.reason) for report in self.rig.inbox.reports]
         self.assertEqual(told, list(expected.values()))
+        words = [report.text for report in self.rig.inbox.reports]
+        self.assertEqual(words[:2], ["", "TP-Status 1"])
 
     def test_newest_text_with_a_number_counts(self) -> None:
         """Devices begin numbering anew; the report is about the text sent last."""
