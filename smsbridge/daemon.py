@@ -173,6 +173,8 @@ class Daemon(Service):
         self._rebuild_http = rebuild_http
         self.started_at_ms = now_ms()
         self._added_addresses: list[tuple[str, str, str]] = []
+        self._learned_numbers: dict[str, str] = {}
+        inbox.learned = self._learned
         world.desk = self
         self.listening = False
         self._purger = LoopingCall(self._purge_old)
@@ -190,6 +192,10 @@ class Daemon(Service):
         now_ms = self._now_ms()
         self._load_addresses().addErrback(
             lambda failure: self.log.failure("could not read added addresses", failure=failure)
+        )
+        self._store.facts().addCallbacks(
+            self._numbers_read,
+            lambda failure: self.log.failure("could not read the lines' facts", failure=failure),
         )
         self._store.sent_since(now_ms - now_ms % _DAY_MS).addCallbacks(
             lambda counts: self._inbox.daily.load(now_ms, counts),
@@ -440,9 +446,23 @@ class Daemon(Service):
 
         return self._store.bindings().addCallback(loaded)
 
+    def _numbers_read(self, facts: dict[str, dict[str, str]]) -> None:
+        for line, known in facts.items():
+            if "number" in known:
+                self._learned_numbers.setdefault(line, known["number"])
+        self._take_directory()
+
+    def _learned(self, line: str, facts: dict[str, str]) -> None:
+        number = facts.get("number", "")
+        if number and self._learned_numbers.get(line) != number:
+            self._learned_numbers[line] = number
+            self._take_directory()
+
     def _take_directory(self) -> None:
-        """Let everybody see the configured persons with the addresses that they added."""
-        self._world.directory = self.config.directory.with_addresses(self._added_addresses)
+        """Let everybody see what is configured, with what persons added and devices told."""
+        self._world.directory = self.config.directory.with_numbers(
+            self._learned_numbers
+        ).with_addresses(self._added_addresses)
 
     # -- reload ----------------------------------------------------------------------------------
 

@@ -195,6 +195,21 @@ class Directory:
         """Return the person with this address: a bare JID, a SIP user name, an extension."""
         return self._by_address.get((kind, address))
 
+    def with_numbers(self, learned: Mapping[str, str]) -> Directory:
+        """
+        Return a directory in which lines without a configured number have the learned one.
+
+        :param learned: line to number; unknown lines and numbers of other lines are passed over.
+        """
+        taken = {line.number for line in self.lines.values() if line.number}
+        lines = dict(self.lines)
+        for label, number in learned.items():
+            line = lines.get(label)
+            if line is not None and not line.number and number not in taken:
+                lines[label] = attrs.evolve(line, number=number)
+                taken.add(number)
+        return attrs.evolve(self, lines=lines)
+
     def with_addresses(self, added: Iterable[tuple[str, str, str]]) -> Directory:
         """
         Return a directory in which persons have more addresses.

@@ -82,6 +82,8 @@ class Inbox:
         self.daily = DailyCount()
         self._rates = TokenBuckets(seconds)
         self._echoes = EchoGuard(seconds)
+        #: Told of facts about a line that were stored just now.
+        self.learned: Callable[[str, dict[str, str]], None] = lambda line, facts: None
         self._recent: OrderedDict[tuple[str, str], str] = OrderedDict()
         # Routes of texts from the network, by line; made anew for every directory.
         self._routes: dict[str, tuple[Line, tuple[tuple[str, str, str, str], ...]]] = {}
@@ -502,7 +504,11 @@ class Inbox:
 
     def learn(self, line: str, facts: dict[str, str]) -> Deferred[None]:
         """See `IInbox.learn`."""
-        return self._store.learn(line, facts, self._now_ms())
+
+        def learned(_: None) -> None:
+            self.learned(line, facts)
+
+        return self._store.learn(line, facts, self._now_ms()).addCallback(learned)
 
 
 def _gateway_of(incoming: FromNetwork | FromPerson, world: World) -> str:

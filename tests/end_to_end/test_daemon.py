@@ -192,6 +192,27 @@ class DaemonTests(BoxAndDaemon):
         self.assertIn("balance", str(ussd))
         self.assertIn("+1202555", str(number))
 
+    async def test_learns_the_number_of_a_line(self) -> None:
+        """A line without a configured number shows the one that its device told, also later."""
+        text = self.configuration().replace("number = +12025550100\n", "")
+        self.daemon = DaemonProcess(reactor, text)
+        await self.daemon.start()
+        box = await self.start_box()
+        (number,) = [s.num for s in box.box.settings.lines if s.id == "one"]
+        channel = box.box.line("one")
+
+        for restart in (False, True):
+            if restart:
+                await self.daemon.kill()
+                await self.daemon.start()
+                await self.lines_are_up()
+            await pause(0.3)  # until what the keepalive told is stored
+            before = len(await self.daemon.listing("/messages"))
+            channel.receive_sms(SENDER, f"after restart: {restart}")
+            while len(messages := await self.daemon.listing("/messages")) == before:
+                await pause(0.05)
+            self.assertEqual(messages[-1]["to"], [number])
+
     async def test_bad_input_gets_a_sentence(self) -> None:
         """Everything that cannot be is refused at the door with a reason and a sentence."""
         await self.start_daemon()
