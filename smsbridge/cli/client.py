@@ -189,7 +189,11 @@ class Client:
 
 
 def _query(fields: Mapping[str, Any]) -> str:
-    given = {name: value for name, value in fields.items() if value not in (None, "", False)}
+    given = {
+        name: value
+        for name, value in fields.items()
+        if value is not None and value is not False and value != ""
+    }
     return "?" + urlencode({k: 1 if v is True else v for k, v in given.items()}) if given else ""
 
 

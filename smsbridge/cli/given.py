@@ -55,9 +55,22 @@ class _Time(click.ParamType[int]):
         return int(at.astimezone(UTC).timestamp() * 1000)
 
 
+class _Limit(click.ParamType[int]):
+    """How many; 0 means all."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Read a whole number."""
+        text = str(value).strip()
+        if not (text.isascii() and text.isdigit() and len(text) < 16):
+            self.fail(f"{value!r} is not a whole number; 0 means all.", param, ctx)
+        return int(text)
+
+
 SPAN = _Span()
 TIME = _Time()
-TO_LIMIT = click.IntRange(min=0)
+TO_LIMIT = _Limit()
 
 
 def limit_or_all(limit: int | None) -> int | None:

@@ -12,6 +12,7 @@ __all__ = ["calls", "command", "line", "lines", "ussd"]
 
 # A USSD dialogue may take two minutes, and so may a device that changes its network.
 _PATIENCE_S = 180.0
+_ALL_CALLS = 1_000_000
 
 
 @click.command()
@@ -72,7 +73,13 @@ def ussd(call: Call, line: str, code: str) -> None:
 
 
 @click.command()
-@click.option("--limit", type=TO_LIMIT, default=50, show_default=True, help="The newest N.")
+@click.option(
+    "--limit",
+    type=TO_LIMIT,
+    default=50,
+    metavar="N",
+    help="The newest N, 50 by default; 0 means all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.argument("line", default="", required=False)
 @click.pass_obj
@@ -83,6 +90,7 @@ def calls(call: Call, limit: int, as_json: bool, line: str) -> None:
     Calls are not carried by smsbridge: this is what the devices told about them.
     """
     daemon = call.daemon()
+    limit = limit or _ALL_CALLS
     if as_json:
         out = output.binary()
         for raw in daemon.raw_rows("/calls", line=line, limit=limit):

@@ -57,7 +57,9 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @queue.command("list")
 @_filters
 @click.option("--message", default="", metavar="ID", help="Only those of a message.")
-@click.option("--limit", type=TO_LIMIT, metavar="N", help="The oldest N; 0 means all (100).")
+@click.option(
+    "--limit", type=TO_LIMIT, metavar="N", help="The oldest N, 100 by default; 0 means all."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.pass_obj
 def list_(

@@ -242,6 +242,8 @@ class LinesTests(CommandTestCase):
         self.assertIn("busy", said)
 
         self.assertEqual(len(self.rows("calls", "demo2", "--json")), 1)
+        self.assertEqual(len(self.rows("calls", "--json", "--limit", "1")), 1)
+        self.assertEqual(len(self.rows("calls", "--json", "--limit", "0")), 2)
         self.assertIn("no calls", self.call("calls", "nope").stderr)
 
     def test_line_commands_are_listed_and_run(self) -> None:
