@@ -52,7 +52,7 @@ def server_address(text: str) -> Address:
     return Address(found["v6"] or found["host"], port)
 
 
-def domain(text: str) -> str:
+def read_domain(text: str) -> str:
     """Read a domain as XMPP servers write it."""
     try:
         jid = JID(text.strip())
@@ -63,9 +63,9 @@ def domain(text: str) -> str:
     return str(jid.host)
 
 
-def domains(text: str) -> tuple[str, ...]:
+def read_domains(text: str) -> tuple[str, ...]:
     """Read domains separated by blanks."""
-    return tuple(domain(word) for word in text.split())
+    return tuple(read_domain(word) for word in text.split())
 
 
 @frozen(kw_only=True)
@@ -81,7 +81,7 @@ class XmppGateway:
     domain: str = key(
         "The component's domain: contacts are +NUMBER@DOMAIN. It must be the one in the server's "
         "configuration.",
-        convert=domain,
+        convert=read_domain,
         example="sms.example.org",
     )
     secret: str = key("The secret that the server's configuration has for it.", secret=True)
@@ -89,7 +89,7 @@ class XmppGateway:
         "The domain of the server's users, which is asked whether it has taken everything. By "
         "default the component's domain without its first label.",
         default="",
-        convert=domain,
+        convert=read_domain,
         example="example.org",
     )
     tls: bool = key(
@@ -132,7 +132,7 @@ class XmppGateway:
         "The domains whose users may register and ask what the gateway is. JIDs of a "
         "[person:NAME] are always allowed. By default server_domain.",
         default=(),
-        convert=domains,
+        convert=read_domains,
         example="example.org",
     )
     own_number_commands: bool = key(
@@ -151,7 +151,7 @@ class XmppGateway:
         "What stands behind ';phone-context=' in the JIDs of short codes and names. By default the "
         "component's domain.",
         default="",
-        convert=domain,
+        convert=read_domain,
         example="us.sms.example.org",
     )
     log_traffic: bool = key(

@@ -74,6 +74,8 @@ __all__ = [
     "IqFailed",
     "LinkDown",
     "endpoint_for",
+    "is_loopback",
+    "parent_domain",
 ]
 
 
@@ -328,7 +330,8 @@ class _Request:
     sent_at_s: float = field(default=0.0)
 
 
-def _parent_domain(domain: str) -> str:
+def parent_domain(domain: str) -> str:
+    """Return the domain that most likely hosts a component's users: its own without a label."""
     _host, _, parent = domain.partition(".")
     return parent if "." in parent or parent == "localhost" else domain
 
@@ -389,7 +392,7 @@ class ComponentStream(StreamManager, Service):
         StreamManager.__init__(self, factory, reactor)
         factory.addBootstrap(STREAM_ERROR_EVENT, self._stream_failed)
         self.domain = domain
-        self.ping_target = ping_target or _parent_domain(domain)
+        self.ping_target = ping_target or parent_domain(domain)
         self.on_up = on_up
         self.on_down = on_down
         self.on_stanza = on_stanza
