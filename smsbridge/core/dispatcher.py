@@ -7,10 +7,15 @@ the store holds for the lane; then what is newly accepted is appended without as
 where the next hop recognizes repeats it is even born ``sending`` in the transaction that accepts
 it.  As soon as anything disturbs this (too much at once, a retry, a closed lane), the queue is
 given back and filled again from the store, in order.
+
+Between asking whether a delivery may be born ``sending`` and its commit, a lane may change.  Each
+change that matters gives the lane a new *epoch*; what was reserved in an older one is released when
+it arrives, and what the store was asked for in an older one is thrown away.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -29,7 +34,7 @@ from smsbridge.core.changes import Changes
 from smsbridge.core.counts import Counts
 from smsbridge.core.directory import World
 from smsbridge.core.entries import Settlement
-from smsbridge.core.message import Delivery, Kind, NotTried, Outcome, Sent, Status
+from smsbridge.core.message import Delivery, Kind, NotTried, Outcome, Sent, Status, storable
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.interfaces import IGateway, ILanes, IMessageStore
 
@@ -40,7 +45,10 @@ _REFILL: Final = 500
 _SWEEP_EVERY_S: Final = 1.0
 _SWEEP_OVERLAP_MS: Final = 10_000  # other nodes' clocks and long commits
 _LOOK_AFTER_EVERY_S: Final = 15.0
-_LEASE_MARGIN_MS: Final = 60_000
+_LEASE_MARGIN_MS: Final = 60_000  # an attempt is begun within this, or not at all
+_AFTER_FAILURE_S: Final = 1.0  # how long a lane rests when the store or a gateway broke down
+_LONGEST_REMOTE_ID: Final = 255
+_LONGEST_WORDS: Final = 2000
 _FAST_S: Final = 0.05  # a lane that settles a batch within this gets a larger one
 _SLOW_S: Final = 0.2
 
@@ -49,12 +57,12 @@ _SLOW_S: Final = 0.2
 class _Lane:
     name: str
     gateway: IGateway
+    epoch: int
     is_open: bool = False
     complete: bool = False
     busy: bool = False
     refilling: bool = False
-    epoch: int = 0  # changes whenever the queue in memory is given back
-    reserved: int = 0  # born `sending`, commit under way
+    reserved: int = 0  # born `sending` in this epoch, commit under way
     size: int = 1
     resume_at: float = 0.0
     wake: IDelayedCall | None = None
@@ -95,6 +103,9 @@ class Dispatcher(Service):
         self._changes = changes
         self.notify_after_s = notify_after_s
         self._gateways: dict[str, IGateway] = {}
+        self._known: dict[str, IGateway] = {}  # also those that are gone: they still name lanes
+        self._epochs = itertools.count(1)  # never used twice, so that a reservation fits one lane
+        self.revision = 0  # changes when `lane_of` may answer otherwise
         self._lanes: dict[str, _Lane] = {}
         self._recovering: set[str] = set()  # gateways whose interrupted attempts are not decided on
         self.counts = counts
@@ -110,8 +121,8 @@ class Dispatcher(Service):
         """Decide on what an earlier process left behind, then begin."""
         Service.startService(self)
         self._swept_until_ms = self._now_ms()
-        for label in self._gateways:
-            self._recover(label)
+        for gateway in self._gateways.values():
+            self._recover(gateway, own_too=True)
         for loop, interval in (
             (self._sweeper, _SWEEP_EVERY_S),
             (self._caretaker, _LOOK_AFTER_EVERY_S),
@@ -134,6 +145,8 @@ class Dispatcher(Service):
             if loop.running:
                 loop.stop()
         self.begin_nothing_more()
+        for lane in self._lanes.values():
+            self._sleep_on(lane)
         done: Deferred[None] = Deferred()
         if not any(lane.busy for lane in self._lanes.values()):
             done.callback(None)
@@ -144,20 +157,24 @@ class Dispatcher(Service):
 
     def add_gateway(self, gateway: IGateway) -> None:
         """Make a gateway known; its lanes begin closed."""
-        self._gateways[gateway.label] = gateway
+        self._gateways[gateway.label] = self._known[gateway.label] = gateway
+        self.revision += 1
         if self.running:
-            self._recover(gateway.label)
+            # What this process began is in its hands; only what others left is to be decided.
+            self._recover(gateway, own_too=False)
 
     def remove_gateway(self, label: str) -> None:
         """Forget a gateway that has stopped; what waits for it stays in the store."""
         self._gateways.pop(label, None)
+        self._recovering.discard(label)
         for name in [name for name, lane in self._lanes.items() if lane.gateway.label == label]:
             lane = self._lanes.pop(name)
             lane.is_open = False
             self._give_back(lane)
+            self._sleep_on(lane)
 
-    def _recover(self, label: str) -> None:
-        gateway = self._gateways[label]
+    def _recover(self, gateway: IGateway, own_too: bool) -> None:
+        label = gateway.label
         self._recovering.add(label)
         mine = [label] if gateway.recognizes_repeats else []
         others = [] if gateway.recognizes_repeats else [label]
@@ -172,19 +189,31 @@ class Dispatcher(Service):
                     again=again,
                     uncertain=uncertain,
                 )
-            self._recovering.discard(label)
             self.poke(lanes)
+            if self._gateways.get(label) is not gateway:
+                return  # the one in its place waits for a recovery of its own
+            self._recovering.discard(label)
             for lane in list(self._lanes.values()):
                 if lane.gateway is gateway:
                     self._pump(lane)
 
-        self._store.recover(mine, others, self._now_ms(), True).addCallbacks(recovered, self._bug)
+        def failed(failure: Failure) -> None:
+            self._store_failed(failure)
+            self._clock.callLater(_AFTER_FAILURE_S, try_again)
+
+        def try_again() -> None:
+            if self.running and self._gateways.get(label) is gateway:
+                self._recover(gateway, own_too)
+
+        self._store.recover(mine, others, self._now_ms(), own_too).addCallbacks(
+            recovered, failed
+        ).addErrback(self._bug)
 
     # -- what gateways say -----------------------------------------------------------------------
 
     def lane_of(self, gateway: str, line: str, destination: str) -> str:
         """Name the lane of a delivery; for a gateway of another node, its label."""
-        known = self._gateways.get(gateway)
+        known = self._known.get(gateway)
         return known.lane(line, destination) if known is not None else gateway
 
     def recognizes_repeats(self, gateway: str) -> bool:
@@ -194,13 +223,8 @@ class Dispatcher(Service):
 
     def open(self, gateway: str, lane: str) -> None:
         """See `ILanes.open`."""
-        known = self._lanes.get(lane)
-        if known is None:
-            owner = self._gateways.get(gateway)
-            if owner is None:
-                return
-            known = self._lanes[lane] = _Lane(lane, owner)
-        if not known.is_open:
+        known = self._lane(gateway, lane)
+        if known is not None and not known.is_open:
             known.is_open = True
             known.complete = False
             known.size = 1
@@ -208,16 +232,21 @@ class Dispatcher(Service):
 
     def close(self, gateway: str, lane: str, reason: str, text: str = "") -> None:
         """See `ILanes.close`."""
-        known = self._lanes.get(lane)
+        known = self._lane(gateway, lane)
         if known is None:
-            owner = self._gateways.get(gateway)
-            if owner is None:
-                return
-            known = self._lanes[lane] = _Lane(lane, owner)
+            return
         known.closed_for = (reason, text)
         if known.is_open:
             known.is_open = False
             self._give_back(known)
+
+    def _lane(self, gateway: str, name: str) -> _Lane | None:
+        lane = self._lanes.get(name)
+        if lane is None:
+            owner = self._gateways.get(gateway)
+            if owner is not None:
+                lane = self._lanes[name] = _Lane(name, owner, next(self._epochs))
+        return lane
 
     def lane_states(self) -> dict[tuple[str, str], int]:
         """Count the lanes by gateway and by ``open`` or ``closed``."""
@@ -265,28 +294,26 @@ class Dispatcher(Service):
     def arrived(self, delivery: Delivery, reservation: int | None) -> None:
         """Take note of a delivery that was committed just now."""
         lane = self._lanes.get(delivery.lane)
-        if lane is None:
-            if reservation is not None:
-                self._record([(delivery, NotTried())])
-            return
         if reservation is not None:
-            lane.reserved -= 1
-            if lane.epoch != reservation:
+            if lane is None or lane.epoch != reservation:
                 self._record([(delivery, NotTried())])
-                lane.complete = False
             else:
+                lane.reserved -= 1
                 lane.ready.append(delivery)
-        elif lane.complete and len(lane.ready) < _IN_MEMORY:
-            lane.ready.append(delivery)
-        else:
-            lane.complete = False
-        if not lane.busy:
+        elif lane is not None:
+            if lane.complete and len(lane.ready) < _IN_MEMORY:
+                lane.ready.append(delivery)
+            else:
+                lane.complete = False
+                if lane.reserved:
+                    self._turn(lane)  # what was reserved after it must not overtake it
+        if lane is not None and not lane.busy:
             self._pump(lane)
 
     def not_arrived(self, lane: str, reservation: int | None) -> None:
         """Take a reservation back: the commit failed, or it was a repeat."""
         known = self._lanes.get(lane)
-        if known is not None and reservation is not None:
+        if known is not None and known.epoch == reservation:
             known.reserved -= 1
 
     def poke(self, lanes: Iterable[str]) -> None:
@@ -336,8 +363,11 @@ class Dispatcher(Service):
         def failed(failure: Failure) -> None:
             lane.refilling = False
             self._store_failed(failure)
+            self._wake_after(lane, _AFTER_FAILURE_S)
 
-        self._store.refill(lane.name, self._now_ms(), _REFILL).addCallbacks(filled, failed)
+        self._store.refill(lane.name, self._now_ms(), _REFILL).addCallbacks(
+            filled, failed
+        ).addErrback(self._bug)
 
     async def _work(self, lane: _Lane) -> None:
         """Send what is ready, batch after batch."""
@@ -348,6 +378,11 @@ class Dispatcher(Service):
                     self._wake_after(lane, pause)
                     return
                 await self._send(lane, self._take(lane))
+        except Exception:
+            # Whatever broke, the lane goes on after a rest, with what the store has of it.
+            self.log.failure("{lane} broke down", lane=lane.name)
+            self._give_back(lane)
+            lane.resume_at = self._clock.seconds() + _AFTER_FAILURE_S
         finally:
             lane.busy = False
             if self._ending:
@@ -373,9 +408,20 @@ class Dispatcher(Service):
         if late:
             self._record([(delivery, TemporaryFailure("expired")) for delivery in late])
             batch = [delivery for delivery in batch if delivery.expires_at_ms > now_ms]
-        unclaimed = [delivery for delivery in batch if delivery.status is Status.QUEUED]
+        # Since when the oldest of them is ours; its lease ends so much later than it may begin.
+        since_ms = now_ms
+        unclaimed: list[Delivery] = []
+        for delivery in batch:
+            if delivery.status is Status.QUEUED:
+                unclaimed.append(delivery)
+            else:
+                since_ms = min(since_ms, delivery.created_at_ms)
         if unclaimed:
             claimed = await self._claim(lane, unclaimed, now_ms)
+            if claimed is None:
+                born = [delivery for delivery in batch if delivery.status is Status.SENDING]
+                self._record([(delivery, NotTried()) for delivery in born])
+                return
             batch = [
                 evolve(delivery, status=Status.SENDING, attempts=delivery.attempts + 1)
                 if delivery.status is Status.QUEUED
@@ -385,7 +431,8 @@ class Dispatcher(Service):
             ]
         if not batch:
             return
-        if not lane.is_open or self._ending:
+        overdue = self._now_ms() - since_ms >= _LEASE_MARGIN_MS
+        if not lane.is_open or self._ending or overdue:
             self._record([(delivery, NotTried()) for delivery in batch])
             return
         began = self._clock.seconds()
@@ -400,7 +447,10 @@ class Dispatcher(Service):
             lane.resume_at = began + pace
         self._record(list(zip(batch, outcomes, strict=True)), lane)
 
-    async def _claim(self, lane: _Lane, unclaimed: Sequence[Delivery], now_ms: int) -> set[str]:
+    async def _claim(
+        self, lane: _Lane, unclaimed: Sequence[Delivery], now_ms: int
+    ) -> set[str] | None:
+        """Return the ids that are ours now; None if the store could not be asked."""
         lease = now_ms + self.lease_ms(lane.gateway.label)
         try:
             claimed: set[str] = await self._store.claim(
@@ -409,19 +459,24 @@ class Dispatcher(Service):
         except TemporaryFailure as e:
             self.log.warn("could not claim for {lane}: {reason}", lane=lane.name, reason=e.text)
             self._give_back(lane)
-            return set()
+            lane.resume_at = self._clock.seconds() + _AFTER_FAILURE_S
+            return None
         if self._changes:
             self._changes.tell(delivery.message_id for delivery in unclaimed)
         return claimed
 
     async def _deliver(self, lane: _Lane, batch: list[Delivery]) -> Sequence[Outcome]:
         gateway = lane.gateway
+        lost: Outcome = (
+            TemporaryFailure("internal") if gateway.recognizes_repeats else UnknownOutcome()
+        )
         try:
             attempt: Deferred[Sequence[Outcome]] = gateway.deliver(lane.name, batch)
-            attempt.addTimeout(gateway.settle_within_s, self._clock)
+            if not attempt.called:
+                attempt.addTimeout(gateway.settle_within_s, self._clock)
             outcomes = await attempt
             if len(outcomes) == len(batch):
-                return outcomes
+                return [_fit(outcome, lost) for outcome in outcomes]
             self.log.error(
                 "{gateway} settled {settled} of {given} deliveries",
                 gateway=gateway.label,
@@ -437,9 +492,6 @@ class Dispatcher(Service):
         except Exception:
             # Whatever a gateway does must not end the lane; nobody knows what left.
             self.log.failure("{gateway} failed to deliver", gateway=gateway.label)
-        lost: Outcome = (
-            TemporaryFailure("internal") if gateway.recognizes_repeats else UnknownOutcome()
-        )
         return [lost] * len(batch)
 
     # -- recording -------------------------------------------------------------------------------
@@ -495,7 +547,7 @@ class Dispatcher(Service):
 
     def _give_back(self, lane: _Lane) -> None:
         """Empty the queue in memory; what was born ``sending`` becomes queued again."""
-        lane.epoch += 1
+        self._turn(lane)
         lane.complete = False
         born = [
             (delivery, NotTried()) for delivery in lane.ready if delivery.status is Status.SENDING
@@ -506,6 +558,11 @@ class Dispatcher(Service):
             self._store.settle(
                 [Settlement(delivery, outcome, now_ms) for delivery, outcome in born]
             ).addErrback(self._store_failed)
+
+    def _turn(self, lane: _Lane) -> None:
+        """Begin a new epoch: reservations and refills that are under way do not count any more."""
+        lane.epoch = next(self._epochs)
+        lane.reserved = 0
 
     def _count(self, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
@@ -541,7 +598,7 @@ class Dispatcher(Service):
         return self._now_ms() + int(retry.delay_s(attempts, self._chance()) * 1000)
 
     def _wake_after(self, lane: _Lane, seconds: float) -> None:
-        if lane.wake is not None and lane.wake.active():
+        if lane.wake is not None:
             return
 
         def wake() -> None:
@@ -550,20 +607,25 @@ class Dispatcher(Service):
 
         lane.wake = self._clock.callLater(seconds, wake)
 
+    def _sleep_on(self, lane: _Lane) -> None:
+        if lane.wake is not None:
+            lane.wake.cancel()
+            lane.wake = None
+
     def _sweep(self) -> Any:
         """Find lanes in which something has become due: a retry, or the work of another node."""
         until_ms = self._now_ms()
         after_ms = self._swept_until_ms - _SWEEP_OVERLAP_MS
-        self._swept_until_ms = until_ms
 
         def due(lanes: list[str]) -> None:
-            self.poke(
-                name
-                for name in lanes
-                if (lane := self._lanes.get(name)) is not None and not lane.ready and not lane.busy
-            )
+            self._swept_until_ms = until_ms
+            self.poke(lanes)
 
-        return self._store.lanes_due(after_ms, until_ms).addCallbacks(due, self._store_failed)
+        return (
+            self._store.lanes_due(after_ms, until_ms)
+            .addCallbacks(due, self._store_failed)
+            .addErrback(self._bug)
+        )
 
     def _look_after(self) -> Any:
         """Tell senders what waits, expire what waited too long, take over what a dead node left."""
@@ -573,15 +635,17 @@ class Dispatcher(Service):
         closed = {lane.name: lane.closed_for for lane in self._lanes.values() if not lane.is_open}
         self._store.tell_waiting(now_ms - patience_ms, now_ms, closed).addCallbacks(
             self.poke, self._store_failed
-        )
+        ).addErrback(self._bug)
         repeatable = [g.label for g in self._gateways.values() if g.recognizes_repeats]
         others = [g.label for g in self._gateways.values() if not g.recognizes_repeats]
 
         def taken_over(found: tuple[int, int, list[str]]) -> None:
             self.poke(found[2])
 
-        return self._store.recover(repeatable, others, now_ms, False).addCallbacks(
-            taken_over, self._store_failed
+        return (
+            self._store.recover(repeatable, others, now_ms, False)
+            .addCallbacks(taken_over, self._store_failed)
+            .addErrback(self._bug)
         )
 
     def _note_idle(self) -> None:
@@ -598,3 +662,19 @@ class Dispatcher(Service):
 
     def _bug(self, failure: Failure) -> None:
         self.log.failure("the dispatcher failed", failure=failure)
+
+
+def _fit(outcome: Outcome, lost: Outcome) -> Outcome:
+    """
+    Make an outcome that the store can take, whatever the peer's words are.
+
+    One that it cannot take would spoil the record of the whole batch.
+    """
+    if isinstance(outcome, Sent):
+        remote_id = storable(outcome.remote_id)[:_LONGEST_REMOTE_ID]
+        return outcome if remote_id == outcome.remote_id else evolve(outcome, remote_id=remote_id)
+    if isinstance(outcome, TemporaryFailure | PermanentFailure | UnknownOutcome):
+        outcome.text = storable(outcome.text)[:_LONGEST_WORDS]
+        outcome.detail = storable(outcome.detail)[:_LONGEST_WORDS]
+        return outcome
+    return outcome if isinstance(outcome, NotTried) else lost

@@ -7,7 +7,9 @@ the network showed), persons and lines are the labels of their ini sections.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from typing import Final
 
 from attrs import field, frozen
 
@@ -29,7 +31,18 @@ __all__ = [
     "Sent",
     "Status",
     "UssdNotice",
+    "storable",
 ]
+
+# What no database and no wire can carry; everything else is stored as it came.
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Replace what no database can hold (NUL) and no wire can carry (lone surrogates)."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 class Status(StrEnum):
