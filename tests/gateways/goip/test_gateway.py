@@ -250,6 +250,19 @@ class KeepaliveTests(SynchronousTestCase):
         self.assertIsInstance(outcome, TemporaryFailure)
         self.assertEqual(device.heard(), [])
 
+    def test_device_that_falls_silent_in_the_middle_gets_nothing_more(self) -> None:
+        """Not even the repeats of a step that was written while it was alive."""
+        rig = Rig()
+        device = rig.device()
+        device.keepalive()
+        rig.run(89)
+
+        delivering = rig.gateway.deliver("box/l1", [delivery()])
+        rig.run(30)
+
+        self.assertIsInstance(self.successResultOf(delivering)[0], TemporaryFailure)
+        self.assertEqual(len(device.heard()), 1)
+
     def test_facts_are_learned_on_change_only(self) -> None:
         """The store hears of the SIM and the module once, and of a swap."""
         rig = Rig()
