@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -40,8 +41,8 @@ class Page(Resource):
 
     def render_GET(self, request: Request) -> int:
         """Answer; the page may have to wait for the store."""
-        gone = []
-        request.notifyFinish().addErrback(gone.append)
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(lambda failure: gone.append(failure))
 
         async def answer() -> None:
             try:
