@@ -26,7 +26,7 @@ from smsbridge.gateways.goip.simulator.settings import INSTANT
 from tests.end_to_end import databases
 from tests.end_to_end.daemon import DaemonProcess
 from tests.end_to_end.databases import DatabaseServer
-from tests.end_to_end.xmpp_client import XmppClient
+from tests.end_to_end.xmpp_client import XmppClient, body_of
 from tests.end_to_end.xmpp_servers import ProsodyServer
 
 PASSWORD = "simulated"
@@ -299,7 +299,7 @@ class PersonTests(BoxAndDaemon):
     async def connect(self) -> XmppClient:
         """Log alice in."""
         client = XmppClient(
-            reactor, "127.0.0.1", self.server.client_port, "alice@example.org/phone"
+            reactor, "alice@example.org/phone", "alice-pw", self.server.client_port
         )
         await client.connect()
         return client
@@ -307,10 +307,10 @@ class PersonTests(BoxAndDaemon):
     def seen(self, *clients: XmppClient) -> Counter[tuple[str, str]]:
         """Count the texts that arrived, by text and stanza id."""
         return Counter(
-            (str(m.body), m.getAttribute("id"))
+            (body_of(m), m.getAttribute("id"))
             for client in clients
             for m in client.messages
-            if m.getAttribute("type") == "chat" and str(m.body or "").startswith("burst ")
+            if body_of(m).startswith("burst ")
         )
 
     def check(self, count: int, *clients: XmppClient) -> None:
