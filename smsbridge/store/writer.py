@@ -2,10 +2,10 @@
 Group commit: one thread with one connection takes all that waits and commits it as one transaction.
 
 An operation is a function of a connection and a list of items; the waiting items of one operation
-are given to it at once.  Every Deferred fires after the commit, in the reactor's thread.  When one
-item spoils a transaction, it is rolled back and the items are run one by one, so that a bad one
-fails alone. When the database is away, what waits is kept and tried again until it is back; only a
-full queue refuses more.
+are given to it at once.  Every Deferred fires after the commit, in the reactor's thread and in the
+order in which the items ran.  When one item spoils a transaction, it is rolled back and its halves
+are run apart, down to the bad one, which fails alone.  When the database is away, what waits is
+kept and tried again until it is back; only a full queue refuses more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from typing import Any, Final, Protocol
 
 from attrs import define, field
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -29,8 +37,9 @@ __all__ = ["Operation", "Writer", "WriterStatistics", "is_outage"]
 _MOST_AT_ONCE: Final = 2000  # items of one transaction
 _MOST_WAITING: Final = 100_000  # items in memory while the database is away
 
-# SQLite's primary result codes for "not now": BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.
-_SQLITE_OUTAGE: Final = {5, 6, 7, 8, 10, 13, 14}
+# SQLite's primary result codes for "not now": BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN,
+# PROTOCOL (too many raced for the lock of the log).
+_SQLITE_OUTAGE: Final = {5, 6, 7, 8, 10, 13, 14, 15}
 # MariaDB: table and disk full, too many connections, shutdown, lock wait, deadlock, read only, gone
 # away.
 _MYSQL_OUTAGE: Final = {
@@ -53,6 +62,9 @@ _MYSQL_OUTAGE: Final = {
 # read only.
 _POSTGRES_OUTAGE: Final = ("08", "40", "53", "57", "58", "25006")
 
+#: Errors that are the statement's fault and leave the connection as good as it was.
+_OF_THE_STATEMENT: Final = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+
 
 def is_outage(error: DBAPIError) -> bool:
     """Tell whether the database is away or overloaded, as opposed to a statement being wrong."""
@@ -65,8 +77,10 @@ def is_outage(error: DBAPIError) -> bool:
     state = getattr(original, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_POSTGRES_OUTAGE)
-    if hasattr(original, "pgconn"):  # psycopg without a state: the connection itself failed
-        return True
+    if hasattr(original, "pgconn"):
+        # Without a state psycopg speaks for itself: the connection failed, or it refused a value
+        # (a DataError) before the server saw it.
+        return isinstance(error, (InterfaceError, OperationalError))
     arguments: Sequence[Any] = getattr(original, "args", ())
     return bool(arguments) and arguments[0] in _MYSQL_OUTAGE
 
@@ -82,6 +96,14 @@ class Operation(Protocol):
 
         :param again: a commit of these items broke off before and may have taken effect.
         """
+
+
+class _Away(Exception):
+    """The database is out of reach; no item is to blame."""
+
+    def __init__(self, reason: DBAPIError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 @define(eq=False)
@@ -145,6 +167,7 @@ class Writer:
         self._retry_after_s = retry_after_s
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._door = threading.Lock()  # nothing comes in behind the last item
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
 
@@ -155,11 +178,13 @@ class Writer:
 
     def stop(self, patience_s: float = 10.0) -> None:
         """Commit what waits, then end the thread; blocks until then, `patience_s` at most."""
-        if self._thread is None:
-            return
-        self._jobs.put(None)
-        self._stopping.set()
-        self._thread.join(patience_s)
+        thread = self._thread
+        with self._door:
+            if thread is None or self._stopping.is_set():
+                return
+            self._stopping.set()
+            self._jobs.put(None)
+        thread.join(patience_s)
         self._thread = None
 
     @property
@@ -174,14 +199,18 @@ class Writer:
         :raises TemporaryFailure: (as the Deferred's failure) too much waits already, or the store
             is closed.
         """
-        if self._thread is None:
-            return fail(TemporaryFailure("internal", "The message store is closed."))
-        if self._jobs.qsize() >= _MOST_WAITING:
-            return fail(
-                TemporaryFailure("internal", "The database does not keep up; try again later.")
-            )
-        done: Deferred[Any] = Deferred()
-        self._jobs.put(_Job(operation, item, done))
+        # Room is left for what follows from what was accepted: an outcome that is refused is an
+        # attempt made twice.
+        limit = _MOST_WAITING if operation.rank == 0 else 2 * _MOST_WAITING
+        with self._door:
+            if self._thread is None or self._stopping.is_set():
+                return fail(TemporaryFailure("internal", "The message store is closed."))
+            if self._jobs.qsize() >= limit:
+                return fail(
+                    TemporaryFailure("internal", "The database does not keep up; try again later.")
+                )
+            done: Deferred[Any] = Deferred()
+            self._jobs.put(_Job(operation, item, done))
         return done
 
     # -- in the writer's thread ------------------------------------------------------------------
@@ -203,20 +232,17 @@ class Writer:
                 except queue.Empty:
                     break
             if jobs:
-                jobs.sort(
-                    key=lambda job: job.operation.rank
-                )  # stable: items of one kind keep their order
                 try:
                     self._commit(jobs)
                 except Exception:
                     # A bug in here must not end the thread: everything waiting would wait for ever.
                     self.log.failure("the writer failed")
                     self._fire(jobs, [TemporaryFailure("internal")] * len(jobs))
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._drop_connection()
 
     def _commit(self, jobs: list[_Job]) -> None:
+        # Stable: items of one kind keep their order.
+        jobs.sort(key=lambda job: job.operation.rank)
         began = self._seconds()
         results = self._until_committed(jobs)
         took = self._seconds() - began
@@ -234,32 +260,39 @@ class Writer:
         while True:
             try:
                 results = self._transaction(jobs, again)
-            except DBAPIError as e:
-                if not is_outage(e):
-                    return self._one_by_one(jobs, again, e)
-                if not self._wait_for_database(e):
+            except _Away as e:
+                if not self._wait_for_database(e.reason):
                     return [TemporaryFailure("internal", "The database is away.")] * len(jobs)
                 again = True
             except Exception as e:
-                return self._one_by_one(jobs, again, e)
+                # A bad item, or a bug met by one: it must not take the others with it.
+                return self._halves(jobs, again, e)
             else:
                 if self.statistics.away_since is not None:
                     self.log.info("the database is back")
                     self.statistics.away_since = None
                 return results
 
-    def _one_by_one(self, jobs: list[_Job], again: bool, error: Exception) -> list[Any]:
+    def _halves(self, jobs: list[_Job], again: bool, error: Exception) -> list[Any]:
         if len(jobs) == 1:
             return [error]
-        results: list[Any] = []
-        for job in jobs:
-            results.extend(self._until_committed([job], again))
-        return results
+        middle = len(jobs) // 2
+        first = self._until_committed(jobs[:middle], again)
+        return first + self._until_committed(jobs[middle:], again)
 
     def _transaction(self, jobs: Sequence[_Job], again: bool) -> list[Any]:
+        """
+        Run the jobs once.
+
+        :raises _Away: the database is away; the commit may have taken effect all the same.
+        """
         connection = self._connection
         if connection is None:
-            connection = self._connection = self._engine.connect()
+            try:
+                connection = self._connection = self._engine.connect()
+            except DBAPIError as e:
+                # No item can be to blame for this, whatever the error says.
+                raise _Away(e) from e
         try:
             results: list[Any] = []
             with connection.begin():
@@ -269,12 +302,17 @@ class Writer:
                     end = start + 1
                     while end < len(jobs) and jobs[end].operation is operation:
                         end += 1
-                    results.extend(
-                        operation(connection, [job.item for job in jobs[start:end]], again)
-                    )
+                    found = operation(connection, [job.item for job in jobs[start:end]], again)
+                    if len(found) != end - start:
+                        raise RuntimeError(f"{len(found)} results for {end - start} items")
+                    results.extend(found)
                     start = end
         except DBAPIError as e:
             if is_outage(e):
+                self._drop_connection()
+                raise _Away(e) from e
+            if not isinstance(e, _OF_THE_STATEMENT):
+                # Who knows in what state the connection is; the next transaction gets a fresh one.
                 self._drop_connection()
             raise
         return results

@@ -1,0 +1,119 @@
+"""Tests of statements for many rows, run on SQLite and read for the other databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, select
+from sqlalchemy.dialects.mysql import pymysql
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.pool import StaticPool
+from twisted.trial.unittest import SynchronousTestCase
+
+from smsbridge.store.bulk import BulkInsert, BulkUpdate, sizes
+
+metadata = MetaData()
+things = Table(
+    "things",
+    metadata,
+    Column("name", String(10), primary_key=True),
+    Column("status", String(10)),
+    Column("remote_id", String(10)),
+    Column("at_ms", Integer),
+)
+notes = Table("notes", metadata, Column("words", String(10)))
+
+
+class SizesTests(SynchronousTestCase):
+    """How many rows the statements take."""
+
+    @given(st.integers(0, 5000), st.sampled_from((1, 64, 256)))
+    def test_powers_of_two_that_make_up_the_whole(self, count: int, largest: int) -> None:
+        """Few different sizes, none above the largest, together exactly what is wanted."""
+        found = list(sizes(count, largest))
+
+        self.assertEqual(sum(found), count)
+        self.assertTrue(all(size & (size - 1) == 0 and size <= largest for size in found))
+        self.assertEqual(found, sorted(found, reverse=True))
+
+
+class BulkTests(SynchronousTestCase):
+    """Inserting and updating."""
+
+    def setUp(self) -> None:
+        """Make an empty table."""
+        self.engine = create_engine("sqlite://", poolclass=StaticPool)
+        metadata.create_all(self.engine)
+        self.addCleanup(self.engine.dispose)
+
+    def insert(self, *rows: tuple[Any, ...]) -> None:
+        """Insert rows of a name and a status."""
+        with self.engine.begin() as connection:
+            BulkInsert(things, ("name", "status"), self.engine.dialect).run(connection, rows)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Read everything."""
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(select(things))]
+
+    def test_inserts_any_number_of_rows(self) -> None:
+        """None, one, and more than one statement takes."""
+        rows = [(f"n{number:04}", f"s{number}") for number in range(700)]
+
+        self.insert()
+        self.insert(rows[0])
+        self.insert(*rows[1:])
+
+        self.assertEqual([(name, status) for name, status, _, _ in self.rows()], rows)
+
+    def test_leaves_out_columns_that_are_not_given(self) -> None:
+        """The others get their default."""
+        self.insert(("a", "new"))
+
+        self.assertEqual(self.rows(), [("a", "new", None, None)])
+
+    def test_columns_in_another_order_are_refused(self) -> None:
+        """Values would land in the wrong columns."""
+        for columns in (("status", "name"), ("name", "nothing")):
+            self.assertRaises(ValueError, BulkInsert, things, columns, self.engine.dialect)
+        self.assertRaises(ValueError, BulkInsert, notes, (), self.engine.dialect)
+
+    def test_updates_each_row_with_its_own_value(self) -> None:
+        """One column differs, the others are shared, and the condition is kept."""
+        names = [f"n{number:04}" for number in range(200)]
+        self.insert(*((name, "done" if name == "n0007" else "open") for name in names))
+        update = BulkUpdate(
+            "things",
+            "name",
+            "remote_id",
+            "status = 'sent', at_ms = ?",
+            "status = ?",
+            self.engine.dialect,
+        )
+
+        with self.engine.begin() as connection:
+            update.run(connection, [(name, name[1:]) for name in names[:150]], (5,), ("open",))
+
+        rows = {name: rest for name, *rest in self.rows()}
+        self.assertEqual(rows["n0149"], ["sent", "0149", 5])
+        self.assertEqual(rows["n0007"], ["done", None, None])
+        self.assertEqual(rows["n0150"], ["open", None, None])
+
+    def test_speaks_the_dialect_of_the_database(self) -> None:
+        """MariaDB and PostgreSQL mark parameters otherwise than SQLite."""
+        for dialect in (pymysql.dialect(), psycopg.dialect()):
+            insert = BulkInsert(things, ("name", "status"), dialect)._statement(2)
+            update = BulkUpdate("t", "k", "c", "a = ?", "b = ?", dialect)._statement(2)
+
+            self.assertTrue(insert.endswith("VALUES (%s, %s), (%s, %s)"), insert)
+            self.assertEqual((update.count("%s"), update.count("?")), (8, 0))
+
+    def test_statements_are_made_once(self) -> None:
+        """A driver's statement cache finds the same text again."""
+        insert = BulkInsert(things, ("name", "status"), self.engine.dialect)
+        update = BulkUpdate("t", "k", "c", "a = 1", "b = 2", self.engine.dialect)
+
+        self.assertIs(insert._statement(4), insert._statement(4))
+        self.assertIs(update._statement(4), update._statement(4))
