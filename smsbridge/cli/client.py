@@ -130,7 +130,7 @@ class Client:
         method = "GET" if body is None else "POST"
         response = self._ask(method, path + _query(query), body, timeout_s)
         try:
-            while line := response.readline():
+            for line in _lines(response):
                 if line.startswith(b'{"error"'):
                     raise Refusal(json.loads(line))
                 yield line
@@ -186,6 +186,22 @@ class Client:
             name = self._config.stem
             return f"systemctl start {'smsbridge' if name == 'smsbridge' else 'smsbridge@' + name}"
         return f"twistd -n smsbridge --config {self._config}"
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """
+    Yield whole lines; raises `http.client.IncompleteRead` where the answer breaks off.
+
+    `readline` of the standard library ends quietly there, so that half a listing would pass for a
+    whole one.
+    """
+    rest = b""
+    while data := response.read1(65536):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line + b"\n"
+    if rest:
+        raise http.client.IncompleteRead(rest)
 
 
 def _query(fields: Mapping[str, Any]) -> str:

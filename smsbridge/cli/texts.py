@@ -14,6 +14,7 @@ from urllib.parse import quote
 import click
 
 from smsbridge.cli import output
+from smsbridge.cli.client import NoDaemon
 from smsbridge.cli.given import TIME, TO_LIMIT, limit_or_all
 from smsbridge.cli.program import Call
 
@@ -139,6 +140,8 @@ def messages(
     try:
         if as_json:
             _print_raw(daemon.raw_rows("/messages", **timeout, **query), follow)
+            if follow:
+                raise NoDaemon("The daemon has stopped.")
             return
         rows = daemon.rows("/messages", **timeout, **query)
         header = ("TIME", "LINE", "", "NUMBER", "STATUS", *(("ID",) if ids else ()), "TEXT")
@@ -155,6 +158,8 @@ def messages(
         if not follow:
             raise
         return  # this is how one stops following
+    if follow:
+        raise NoDaemon("The daemon has stopped.")
     if shown <= 1:
         click.echo("There are no messages.", err=True)
     elif limit and shown > limit:

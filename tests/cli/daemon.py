@@ -111,6 +111,7 @@ def serve(folder: Path) -> None:
     fill(bridge)
     signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(begin))
     service.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     StandardIO(UntilEnd())
     reactor.callWhenRunning(lambda: print("ready", flush=True))
     reactor.run()

@@ -8,13 +8,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
 from smsbridge.cli import main
-from tests.cli.daemon import ROOT, served
+from tests.cli.daemon import ROOT, Served, served
 from tests.web.bridge import delivery_id, message_id
 
 
@@ -179,6 +180,29 @@ class MessagesTests(CommandTestCase):
                     follower.terminate()
             self.assertIn(b"news", line)
             self.assertIn(seen, line)
+
+    def test_follower_hears_that_the_daemon_stops(self) -> None:
+        """Whoever follows is told when nothing more can come, with exit code 3."""
+        with tempfile.TemporaryDirectory(prefix="smsbridge-cli-") as folder:
+            daemon = Served(Path(folder))
+            for arguments in ((), ("--json",)):
+                follower = subprocess.Popen(
+                    [sys.executable, "-m", "tests.cli", "messages", "--follow", *arguments],
+                    env={**os.environ, "SMSBRIDGE_CONFIG": str(daemon.config)},
+                    cwd=ROOT,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
+                assert follower.stdout is not None
+                follower.stdout.readline()
+                daemon.stop()
+
+                _, said = follower.communicate(timeout=20)
+
+                self.assertEqual(said, b"Error: The daemon has stopped.\n")
+                self.assertEqual(follower.returncode, 3)
+                daemon = Served(Path(folder))
+            daemon.stop()
 
 
 class TraceTests(CommandTestCase):
