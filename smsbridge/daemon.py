@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.web.resource import IResource
@@ -56,7 +57,7 @@ class Gateways(Service):
     """
     The gateways by label: built, started, changed and stopped one apart from the other.
 
-    :param listen_failed: told of a gateway that could not start.
+    :ivar broken: those that could not start, by label, and why.
     """
 
     log = Logger()
@@ -111,15 +112,18 @@ class Gateways(Service):
                 # One gateway that cannot stop must not keep the others running.
                 self.log.failure("{gateway} could not stop", gateway=gateway.label)
 
-    def start(self, label: str) -> str:
-        """Start a gateway while the daemon runs; returns why not, or an empty text."""
-        gateway = self._by_label[label]
+    def add(self, label: str, config: Config) -> str:
+        """Build and start a gateway while the daemon runs; returns why not, or an empty text."""
+        kind, settings = config.gateways[label]
         try:
+            self.build(label, kind, settings, config.lines_of(label))
+            gateway = self._by_label[label]
             gateway.privilegedStartService()
             gateway.startService()
         except Exception as e:
             # A gateway that cannot start (mostly a port that is taken) leaves the others alone.
-            self.log.failure("{gateway} could not start", gateway=label)
+            if not isinstance(e, CannotListenError | ConfigError):
+                self.log.failure("{gateway} could not start", gateway=label)
             self.broken[label] = str(e)
             return f"[gateway:{label}] could not start: {e}"
         self.broken.pop(label, None)
@@ -127,8 +131,10 @@ class Gateways(Service):
 
     async def remove(self, label: str) -> None:
         """Stop and forget a gateway; what waits for it stays in the store."""
-        gateway = self._by_label.pop(label)
+        gateway = self._by_label.pop(label, None)
         self.broken.pop(label, None)
+        if gateway is None:
+            return
         try:
             await maybeDeferred(gateway.stopService)
         except Exception:
@@ -466,6 +472,16 @@ class Daemon(Service):
 
     # -- reload ----------------------------------------------------------------------------------
 
+    def _update(self, gateway: IGateway, new: Config) -> bool:
+        """Let a gateway take its changed configuration; False if it must be built anew."""
+        label = gateway.label
+        try:
+            return gateway.update(new.gateways[label].config, new.lines_of(label))
+        except Exception:
+            # A gateway that cannot change while it runs may still be able to start anew.
+            self.log.failure("{gateway} could not take its configuration", gateway=label)
+            return False
+
     def _reload_by_signal(self) -> None:
         def done(result: Reloaded) -> None:
             for error in result.errors:
@@ -525,16 +541,12 @@ class Daemon(Service):
             await self._gateways.remove(label)
         for label in sorted(difference.gateways.changed | difference.rebuilt_lines):
             gateway = self._gateways.get(label)
-            if gateway is not None and not gateway.update(
-                new.gateways[label].config, new.lines_of(label)
-            ):
+            if gateway is None or label in self._gateways.broken or not self._update(gateway, new):
                 await self._gateways.remove(label)
                 anew.add(label)
         for label in new.gateways:
             if label in anew:
-                kind, config = new.gateways[label]
-                self._gateways.build(label, kind, config, new.lines_of(label))
-                problem = self._gateways.start(label)
+                problem = self._gateways.add(label, new)
                 if problem:
                     warnings.append(problem)
         if difference.http:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Boolean,
     Connection,
     Dialect,
+    String,
     and_,
     bindparam,
     func,
@@ -437,6 +438,7 @@ class Report:
                 due_at_ms=bindparam("due"),
                 finished_at_ms=bindparam("finished"),
                 sent_at_ms=func.coalesce(_c.sent_at_ms, bindparam("now")),
+                remote_id=func.coalesce(_c.remote_id, bindparam("named", type_=String)),
                 reason=bindparam("why"),
                 detail=bindparam("words"),
             )
@@ -483,7 +485,11 @@ class Report:
             status_of[row.delivery_id] = reached
             finished = now_ms if reached not in (Status.QUEUED, Status.SENT) else None
             due = retry_at_ms if reached is Status.QUEUED else None
-            groups[reached, due, finished, report.reason, report.text].append(row.delivery_id)
+            # A report that overtook the answer is the only one to bring the next hop's id.
+            remote_id = report.remote_id if status is Status.SENDING else ""
+            groups[reached, due, finished, report.reason, report.text, remote_id].append(
+                row.delivery_id
+            )
             if reached is not Status.DELIVERED:
                 events.append(
                     (row.delivery_id, now_ms, reached, row.attempts, report.reason, report.text)
@@ -496,7 +502,7 @@ class Report:
                     _Change(row.delivery_id, row.message_id, reached, report.reason, text)
                 )
             results.append((True, []))
-        for (reached, due, finished, reason, text), ids in groups.items():
+        for (reached, due, finished, reason, text, remote_id), ids in groups.items():
             connection.execute(
                 self._set,
                 {
@@ -505,6 +511,7 @@ class Report:
                     "due": due,
                     "finished": finished,
                     "now": last_ms,
+                    "named": remote_id or None,
                     "why": reason,
                     "words": text[:_LONGEST_DETAIL],
                 },

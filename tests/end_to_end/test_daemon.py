@@ -180,6 +180,23 @@ class DaemonTests(BoxAndDaemon):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free_again:
             free_again.bind(("127.0.0.1", old))
 
+    async def test_a_gateway_that_cannot_move_is_told_and_comes_back_later(self) -> None:
+        """A port that is taken after a reload is said; the next reload tries again."""
+        daemon = await self.start_daemon()
+        text = daemon.config.read_text()
+        other = _other_port(self.udp_port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", other))
+            daemon.config.write_text(text.replace(str(self.udp_port), str(other)))
+            answer = await daemon.ask("POST", "/reload")
+
+        self.assertIn(str(other), str(answer["warnings"]))
+        self.assertIn("could not start", (await daemon.ask("GET", "/status"))["unready"])
+        daemon.config.write_text(text)
+        await daemon.ask("POST", "/reload")
+        await self.start_box()
+        self.assertEqual((await daemon.ask("GET", "/status"))["unready"], "")
+
     async def test_ussd_and_commands_reach_the_line(self) -> None:
         """The operator's USSD code and line commands are answered by the box."""
         daemon = await self.start_daemon()

@@ -338,13 +338,19 @@ class MessageStoreContract:
         await self.store.claim([ready.delivery_id], NOW, NOW + DAY)
 
         await self.store.report(
-            DeliveryReport(gateway="box", status=Status.DELIVERED, delivery_id=ready.delivery_id),
+            DeliveryReport(
+                gateway="box",
+                status=Status.DELIVERED,
+                delivery_id=ready.delivery_id,
+                remote_id="9",
+            ),
             NOW,
             NOW,
         )
         await self.store.settle([Settlement(ready, Sent(remote_id="9"), NOW)])
 
-        self.assertEqual((await self.only()).status, Status.DELIVERED)
+        record = await self.only()
+        self.assertEqual((record.status, record.remote_id), (Status.DELIVERED, "9"))
 
     async def test_interim_reports_are_history(self) -> None:
         """A network that is still trying changes nothing but the trace."""
