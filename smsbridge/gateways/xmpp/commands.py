@@ -15,6 +15,8 @@ more pages::
 A first request that carries a filled form is taken as the answer to the first page.  What does not
 fit is said in a note of type error above the same page.
 
+Where registration is open, strangers find one more command, ``jabber:iq:register``: number, code.
+
 A session is bound to the full JID that began it, ends after ten minutes without a word, and is no
 credential: who may is asked at every page.  A command whose session has been used up is not done
 again.  Nothing raises out of `Commands.handle`.
@@ -56,7 +58,7 @@ from smsbridge.gateways.xmpp.menu import (
     Values,
     said_of,
 )
-from smsbridge.gateways.xmpp.registration import NS_REGISTER, Registration
+from smsbridge.gateways.xmpp.registration import NS_REGISTER, SENT, Registration
 from smsbridge.gateways.xmpp.replies import Denied
 from smsbridge.gateways.xmpp.stanzas import scrub
 
@@ -169,17 +171,25 @@ class Commands:
     # -- discovery ---------------------------------------------------------------------------------
 
     def _is_ours(self, node: str) -> bool:
-        return node == NS_COMMANDS or _command_at(node) is not None
+        return node in (NS_COMMANDS, NS_REGISTER) or _command_at(node) is not None
+
+    def _offered(self, person: Person | None) -> list[tuple[str, str]]:
+        """Return node and name of the commands that a person, or a stranger, may run."""
+        if person is None:
+            return [(NS_REGISTER, "Register")] if self._registration.is_open else []
+        return [
+            (command.address, command.sentence.rstrip("."))
+            for command in COMMANDS
+            if command.is_for(person) and not command.chat_only
+        ]
 
     def _items(self, node: str, person: Person | None) -> domish.Element:
         query = domish.Element((NS_DISCO_ITEMS, "query"))
         query["node"] = node
-        if node == NS_COMMANDS and person is not None:
-            for command in COMMANDS:
-                if command.is_for(person) and not command.chat_only:
-                    item = query.addElement("item")
-                    item["jid"], item["node"] = self._domain, command.address
-                    item["name"] = command.sentence.rstrip(".")
+        if node == NS_COMMANDS:
+            for address, name in self._offered(person):
+                item = query.addElement("item")
+                item["jid"], item["node"], item["name"] = self._domain, address, name
         return query
 
     def _info(self, node: str, person: Person | None) -> domish.Element:
@@ -187,14 +197,14 @@ class Commands:
         query["node"] = node
         identity = query.addElement("identity")
         identity["category"] = "automation"
-        command = _command_at(node)
-        if command is None:
+        if node == NS_COMMANDS:
             identity["type"], identity["name"] = "command-list", "Commands"
             features: tuple[str, ...] = (NS_DISCO_INFO, NS_DISCO_ITEMS)
         else:
-            if person is None or not command.is_for(person):
+            name = dict(self._offered(person)).get(node)
+            if name is None:
                 raise Denied("cancel", "item-not-found")
-            identity["type"], identity["name"] = "command-node", command.sentence.rstrip(".")
+            identity["type"], identity["name"] = "command-node", name
             features = (NS_DISCO_INFO, NS_COMMANDS, forms.NS_DATA)
         for feature in features:
             query.addElement("feature")["var"] = feature
@@ -209,15 +219,6 @@ class Commands:
         node, action, session_id = (
             str(request.attributes.get(name, "")) for name in ("node", "action", "sessionid")
         )
-        if person is None:
-            raise Denied(
-                "auth", "registration-required", "The operator of this bridge does not know you."
-            )
-        command = _command_at(node)
-        if command is None:
-            raise Denied("cancel", "item-not-found", "There is no such command.")
-        if not command.is_for(person):
-            raise Denied("auth", "forbidden", "This command is for operators.")
         action = action or "execute"
         if action not in _ACTIONS:
             raise _bad_request("malformed-action", "There is no such action.")
@@ -227,6 +228,17 @@ class Commands:
         except FormError as e:
             raise _bad_request("bad-payload", str(e)) from None
 
+        if person is None:
+            if node == NS_REGISTER and self._registration.is_open:
+                return await self._registering(sender, action, submitted or {})
+            raise Denied(
+                "auth", "registration-required", "The operator of this bridge does not know you."
+            )
+        command = _command_at(node)
+        if command is None:
+            raise Denied("cancel", "item-not-found", "There is no such command.")
+        if not command.is_for(person):
+            raise Denied("auth", "forbidden", "This command is for operators.")
         if session_id:
             session = self._resumed(session_id, sender, command)
         elif action == "execute":
@@ -380,6 +392,42 @@ class Commands:
             has_next=max(stages) > session.stage,
         )
 
+    async def _registering(self, sender: str, action: str, submitted: Values) -> domish.Element:
+        """
+        Let a stranger register by two pages.
+
+        Nothing is kept here for strangers: which page it is stands in the form, and the code that
+        is on its way is the registration's affair.
+        """
+        if action == "cancel":
+            return _element(_STRANGER, "canceled")
+        registration, jid = self._registration, bare(sender)
+        phone, code = ("".join(submitted.get(name, ())).strip()[:100] for name in ("phone", "code"))
+        asks_code = "code" in submitted and action != "prev"
+        note: tuple[str, str] | None = None
+        try:
+            if asks_code:
+                await registration.confirm(jid, "", "".join(code.split()))
+                return _element(_STRANGER, "completed", note=("info", "You are registered."))
+            if phone and action != "prev":
+                registration.request(jid, registration.read_number(phone))
+                asks_code, note = True, ("info", SENT)
+        except Denied as e:
+            note = ("error", str(e))
+            if e.condition.condition == "resource-constraint":
+                return _element(_STRANGER, "completed", note=note)
+        asked = Field(name="phone", label="Mobile number", required=True)
+        if asks_code:
+            asked = Field(name="code", label="Code", required=True)
+        return _element(
+            _STRANGER,
+            "executing",
+            form=forms.form("Register", "", [asked], form_type=NS_REGISTER),
+            note=note,
+            has_previous=asks_code,
+            has_next=not asks_code,
+        )
+
     # -- sessions ----------------------------------------------------------------------------------
 
     def _begun(self, full_jid: str, command: Command) -> _Session:
@@ -419,8 +467,12 @@ def _command_at(node: str) -> Command | None:
     return None
 
 
+#: Stands for the session of each stranger who registers.
+_STRANGER: Final = ("register", NS_REGISTER)
+
+
 def _element(
-    session: _Session,
+    session: _Session | tuple[str, str],
     status: str,
     *,
     form: domish.Element | None = None,
@@ -429,8 +481,10 @@ def _element(
     has_next: bool = False,
 ) -> domish.Element:
     element = domish.Element((NS_COMMANDS, "command"))
-    element["node"] = session.command.address
-    element["sessionid"] = session.session_id
+    if isinstance(session, _Session):
+        element["sessionid"], element["node"] = session.session_id, session.command.address
+    else:
+        element["sessionid"], element["node"] = session
     element["status"] = status
     if status == "executing":
         actions = element.addElement("actions")

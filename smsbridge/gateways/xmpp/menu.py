@@ -24,7 +24,8 @@ from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.core.message import Direction, FromPerson, Kind, Origin, Status
 from smsbridge.core.records import CallRecord, DeliveryRecord, LineStatus, MessageRecord
 from smsbridge.errors import REASONS, Failure
-from smsbridge.gateways.xmpp.addresses import same_line
+from smsbridge.gateways.xmpp.addresses import AddressError, Number, jid_of, parse, same_line
+from smsbridge.gateways.xmpp.outbound import pack_ref
 from smsbridge.interfaces import IDesk, IInbox
 
 __all__ = [
@@ -352,35 +353,52 @@ class Menu:
 
     async def send(self, asker: Asker, values: Values) -> str:
         """Send a text."""
-        typed = _one(values, "number")
-        text = values.get("text", ("",))[0]
-        number, mark, line = typed.rpartition("%")
-        if mark:
+        number, text = _one(values, "number"), values.get("text", ("",))[0]
+        if "%" in number:
+            number, _, line = number.rpartition("%")
             values = {**values, "line": (line,)}
-        recipients = tuple(each.strip() for each in (number if mark else typed).split(","))
-        recipients = tuple(each for each in recipients if each)
         country = asker.person.country or self._world.directory.country
-        if not recipients or not text.strip():
+        if not number or not text.strip():
             raise Unfit(f"Write the number and then the text: send {example_number(country)} hello")
+        if "," in number:
+            raise Unfit("Send to one number at a time.")
         label = ""
         if self.own_lines(asker.person) or _one(values, "line"):
             label = self.line_of(asker, values)
         accepted = await self._inbox.accept(
             FromPerson(
                 person=asker.person.label,
-                recipients=recipients,
+                recipients=(number,),
                 body=text,
                 line=label,
-                # Without a ref: what becomes of it is told as a sentence, there is no chat message
-                # to the number that could turn red.
-                origin=Origin(gateway=self._gateway, address=asker.full_jid),
-                dedup_key=_key_of(asker, label, recipients, text),
+                origin=Origin(
+                    gateway=self._gateway,
+                    address=asker.full_jid,
+                    ref=self._ref(asker, number, label, country),
+                ),
+                dedup_key=_key_of(asker, label, number, text),
             )
         )
         if accepted.duplicate:
             return "That text was taken already; it is not sent twice."
         behind = f" on line {label}" if len(self.own_lines(asker.person)) > 1 else ""
-        return f"Your text to {', '.join(recipients)} is on its way{behind}."
+        return f"Your text to {number} is on its way{behind}."
+
+    def _ref(self, asker: Asker, number: str, line: str, country: str) -> str:
+        """
+        Return what reports about a text refer to: the address of the number, and no stanza.
+
+        No chat message to the number can turn red, so what becomes of the text is told as a
+        sentence in the conversation with the number.
+        """
+        try:
+            peer = parse(number, self._domain, country).peer
+        except AddressError:
+            return ""
+        if not isinstance(peer, Number):
+            return ""
+        behind = line if (line,) != asker.person.lines[:1] else ""
+        return pack_ref(jid_of(peer, self._domain, behind), "")
 
     async def ussd(self, asker: Asker, values: Values) -> str:
         """Send a USSD code and say what the network answers."""
@@ -572,12 +590,12 @@ class Menu:
         return f"{told} {failed} could not be told; the log says why." if failed else told
 
 
-def _key_of(asker: Asker, line: str, recipients: tuple[str, ...], text: str) -> str:
+def _key_of(asker: Asker, line: str, number: str, text: str) -> str:
     """Return what a repeat of the same text by the same command is recognized by."""
     if not asker.ref:
         return ""
     # Ids alone do not do: some clients count theirs from 1 at every start.
-    parts = "\0".join((asker.bare_jid, asker.ref, line, *recipients, text))
+    parts = "\0".join((asker.bare_jid, asker.ref, line, number, text))
     return f"command {hashlib.sha256(parts.encode('utf-8', 'replace')).hexdigest()}"
 
 

@@ -41,7 +41,7 @@ from smsbridge.gateways.xmpp.hooks import Hall
 from smsbridge.gateways.xmpp.replies import Denied
 from smsbridge.interfaces import IDesk, IInbox
 
-__all__ = ["NS_REGISTER", "Registration"]
+__all__ = ["NS_REGISTER", "SENT", "Registration"]
 
 NS_REGISTER: Final = "jabber:iq:register"
 
@@ -52,10 +52,9 @@ _CODES_WITHIN_S: Final = 3600.0
 _MOST_KEYS: Final = 10_000
 
 _CLOSED = "The operator of this bridge adds its users; ask them."
-_SENT = (
-    "If this is the mobile number of a user, a code was just sent to it. Register once more with "
-    "the number and the code within five minutes."
-)
+#: What everybody hears who gave a number.
+SENT: Final = "If this is the mobile number of a user, a code was just sent to it."
+_ONCE_MORE = f"{SENT} Register once more with the number and the code within five minutes."
 _WRONG = "The code is wrong or too old."
 _TOO_MANY = "That was tried too often; try again in {minutes} minutes."
 
@@ -145,7 +144,7 @@ class Registration:
         except FormError as e:
             raise Denied("modify", "bad-request", str(e)) from None
         if person is not None:
-            if phone and person.mobile and self._read_number(phone) == self._mobile_of(person):
+            if phone and person.mobile and self.read_number(phone) == self._mobile_of(person):
                 return replies.result(iq)  # a repeat of what was done
             raise Denied(
                 "cancel",
@@ -156,10 +155,10 @@ class Registration:
             raise Denied("cancel", "service-unavailable", _CLOSED)
         if not phone and not code:
             raise Denied("modify", "bad-request", "Fill in your mobile number.")
-        number = self._read_number(phone) if phone else ""
+        number = self.read_number(phone) if phone else ""
         if not code:
             self.request(jid, number)
-            raise Denied("modify", "not-acceptable", _SENT)
+            raise Denied("modify", "not-acceptable", _ONCE_MORE)
         await self.confirm(jid, number, code)
         return replies.result(iq)
 
@@ -342,7 +341,12 @@ class Registration:
             return None
         return pending
 
-    def _read_number(self, text: str) -> str:
+    def read_number(self, text: str) -> str:
+        """
+        Return a typed number in E.164.
+
+        :raises Denied: it is none.
+        """
         try:
             return parse_number(text, self.world.directory.country)
         except InvalidNumber as e:

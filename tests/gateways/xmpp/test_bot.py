@@ -10,11 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from smsbridge.core.directory import World
-from smsbridge.core.message import Status
+from smsbridge.core.message import FromPerson, Status
 from smsbridge.core.records import CallRecord
 from smsbridge.errors import PermanentFailure, Refused, TemporaryFailure
 from smsbridge.gateways.xmpp.bot import Bot
 from smsbridge.gateways.xmpp.menu import COMMANDS, Menu
+from smsbridge.gateways.xmpp.outbound import unpack_ref
 from smsbridge.interfaces import IDesk
 from tests.fakes import StubInbox
 from tests.gateways.xmpp.desk import (
@@ -210,12 +211,14 @@ class BotTests(SynchronousTestCase):
         said = self.ask("send +12025550123 hello  there\nfriend")
 
         message = self.inbox.messages[0]
-        assert hasattr(message, "recipients")
+        assert isinstance(message, FromPerson)
         self.assertEqual(
             (message.person, message.recipients, message.body, message.line),
             ("alice", ("+12025550123",), "hello  there\nfriend", "2001"),
         )
+        assert message.origin is not None
         self.assertEqual(message.origin.address, PHONE)
+        self.assertEqual(unpack_ref(message.origin.ref), ("+12025550123", ""))
         self.assertEqual(said, "Your text to +12025550123 is on its way on line 2001.")
 
     def test_send_on_another_line(self) -> None:
@@ -224,12 +227,18 @@ class BotTests(SynchronousTestCase):
         self.ask("send %work +12025550123 b")
         self.ask("send +12025550123 c", line="work")
 
-        self.assertEqual([message.line for message in self.inbox.messages], ["work"] * 3)
+        messages = [m for m in self.inbox.messages if isinstance(m, FromPerson) and m.origin]
+        self.assertEqual([message.line for message in messages], ["work"] * 3)
+        self.assertEqual(
+            [message.origin and message.origin.ref for message in messages],
+            ["+12025550123%work/"] * 3,
+        )
 
     def test_send_without_a_text(self) -> None:
         """What is missing is said with an example."""
         self.assertIn("send +1", self.ask("send +12025550123"))
         self.assertIn("send +1", self.ask("send"))
+        self.assertIn("one number at a time", self.ask("send +12025550123,+12025550124 hi"))
         self.assertEqual(self.inbox.messages, [])
 
     def test_repeated_stanza_is_sent_once(self) -> None:

@@ -14,6 +14,7 @@ from twisted.words.xish import domish
 from smsbridge.core.message import FromPerson
 from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.gateways.xmpp.commands import Commands
+from smsbridge.gateways.xmpp.disco import NS_COMMANDS, NS_DISCO_ITEMS
 from smsbridge.gateways.xmpp.menu import Menu
 from smsbridge.gateways.xmpp.registration import Registration
 from tests.fakes import StubInbox
@@ -288,6 +289,64 @@ class RegistrationTests(SynchronousTestCase):
 
         self.assertEqual(error_of(answer), ["cancel", "conflict"])
         self.assertEqual(self.inbox.messages, [])
+
+    # -- as a command
+
+    def run_command(
+        self, action: str = "execute", sender: str = f"{BOB}/phone", **values: str
+    ) -> domish.Element:
+        """Run a page of the command; returns its element."""
+        fields = "".join(
+            f"<field var='{name}'><value>{value}</value></field>" for name, value in values.items()
+        )
+        form = f"<x xmlns='jabber:x:data' type='submit'>{fields}</x>" if values else ""
+        iq = parse(
+            f"<iq type='set' id='1' from='{sender}' to='{DOMAIN}'><command xmlns='{NS_COMMANDS}' "
+            f"node='jabber:iq:register' action='{action}'>{form}</command></iq>"
+        )
+        answer = self.successResultOf(self.commands.handle(iq, None))
+        assert answer is not None
+        self.clock.advance(0)
+        return next(parse(answer.toXml()).elements())
+
+    def test_stranger_registers_by_a_command(self) -> None:
+        """Clients without a form for registration run a command of two pages."""
+        first = self.run_command()
+        self.assertIn("phone", first.toXml())
+        again = self.run_command("next", phone="12")
+        self.assertEqual((again["status"], child(again, "note")["type"]), ("executing", "error"))
+        second = self.run_command("next", phone=MOBILE)
+        self.assertIn("'code'", second.toXml())
+        wrong = self.run_command("complete", code="000000")
+        self.assertEqual(child(wrong, "note")["type"], "error")
+        done = self.run_command("complete", code="111111")
+
+        self.assertEqual(done["status"], "completed")
+        self.assertEqual(self.desk.bound, [("bob", "xmpp", BOB)])
+
+    def test_command_ends_when_the_tries_do(self) -> None:
+        """After three wrong codes there is no page any more."""
+        self.run_command("next", phone=MOBILE)
+        states = [self.run_command("complete", code="000000")["status"] for _ in range(3)]
+
+        self.assertEqual(states, ["executing", "executing", "completed"])
+
+    def test_command_is_there_for_strangers_where_registration_is_open(self) -> None:
+        """It is listed for strangers alone, and not at all where registration is closed."""
+
+        def listed() -> list[str]:
+            iq = parse(
+                f"<iq type='get' id='1' from='{BOB}/x' to='{DOMAIN}'>"
+                f"<query xmlns='{NS_DISCO_ITEMS}' node='{NS_COMMANDS}'/></iq>"
+            )
+            answer = self.successResultOf(self.commands.handle(iq, None))
+            assert answer is not None
+            return [e["node"] for e in child(answer, "query").elements()]
+
+        self.assertEqual(listed(), ["jabber:iq:register"])
+        self.registration.is_open = False
+        self.assertEqual(listed(), [])
+        self.assertEqual(self.run_command().name, "error")
 
     # -- removal
 
