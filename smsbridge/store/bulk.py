@@ -48,6 +48,9 @@ class BulkInsert:
         if order != list(columns) or not values:
             raise ValueError(f"columns of {table.name} must be named in the table's order")
         self._row = "(" + ", ".join([marker] * len(columns)) + ")"
+        # psycopg sends many rows without waiting in between, but takes long to read a statement
+        # with thousands of parameters: 35 against 195 us of CPU a text.
+        self._pipelined = dialect.driver == "psycopg"
         self._statements: dict[int, str] = {}
 
     def _statement(self, size: int) -> str:
@@ -59,6 +62,9 @@ class BulkInsert:
 
     def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
         """Insert the rows."""
+        if self._pipelined:
+            connection.exec_driver_sql(self._statement(1), [tuple(row) for row in rows])
+            return
         start = 0
         for size in sizes(len(rows)):
             flat = tuple([value for row in rows[start : start + size] for value in row])
