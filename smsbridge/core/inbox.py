@@ -6,11 +6,11 @@ The way of a text from the network is the hot path: plain functions and one Defe
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,6 +33,7 @@ from smsbridge.core.message import (
     Kind,
     Status,
     UssdNotice,
+    storable,
 )
 from smsbridge.core.routing import conversation, persons_of, route_outbound, targets_of
 from smsbridge.core.segments import count
@@ -45,9 +46,10 @@ _PERSON_LIFE_MS: Final = 30 * 86_400_000  # how long a text waits for a person's
 _NOTICE_LIFE_MS: Final = 2 * 86_400_000
 _MOST_REMEMBERED: Final = 10_000
 _LONGEST_BODY: Final = 200_000
-
-# What no database and no wire can carry; everything else is stored as it came.
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_LONGEST_ADDRESS: Final = 255
+_LONGEST_ORIGIN: Final = 600  # an address of the sender
+_LONGEST_REF: Final = 400
+_LONGEST_WORDS: Final = 2000
 
 
 @implementer(IInbox)
@@ -84,10 +86,12 @@ class Inbox:
         self._echoes = EchoGuard(seconds)
         #: Told of facts about a line that were stored just now.
         self.learned: Callable[[str, dict[str, str]], None] = lambda line, facts: None
-        self._recent: OrderedDict[tuple[str, str], str] = OrderedDict()
-        # Routes of texts from the network, by line; made anew for every directory.
+        # What was accepted lately from persons, and until when it counts as a repeat.
+        self._recent: OrderedDict[tuple[str, str], tuple[str, int]] = OrderedDict()
+        # Routes of texts from the network, by line; made anew for every directory and when a
+        # gateway comes or goes, since only a gateway knows the names of its lanes.
         self._routes: dict[str, tuple[Line, tuple[tuple[str, str, str, str], ...]]] = {}
-        self._routes_of: Directory | None = None
+        self._routes_of: tuple[Directory | None, int] = (None, 0)
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -103,21 +107,23 @@ class Inbox:
 
     def _accept_network(self, incoming: FromNetwork) -> Deferred[Accepted]:
         directory = self._world.directory
-        if directory is not self._routes_of:
+        known, revision = self._routes_of
+        if directory is not known or self._dispatcher.revision != revision:
             self._routes.clear()
-            self._routes_of = directory
+            self._routes_of = (directory, self._dispatcher.revision)
         route = self._routes.get(incoming.line)
         if route is None:
             route = self._route_network(directory, incoming.line)
         line, targets = route
         now_ms = self._now_ms()
-        sender = parse_sender(_storable(incoming.sender), directory.country)
-        body = _storable(incoming.body)
-        recipients = incoming.recipients or (line.number or line.label,)
-        if len(recipients) > 1:
-            parties = tuple({sender, *recipients} - {line.number, line.label})
-        else:
-            parties = (sender,)
+        sender = parse_sender(storable(incoming.sender), directory.country)[:_LONGEST_ADDRESS]
+        body = storable(incoming.body)
+        recipients: tuple[str, ...] = (line.number or line.label,)
+        parties: tuple[str, ...] = (sender,)
+        if incoming.recipients:
+            recipients = _ours_first(incoming.recipients, line)
+            if len(recipients) > 1:
+                parties = tuple({sender, *recipients} - {line.number, line.label})
         conversation_name = conversation(line.label, parties)
         message_id = self._new_id()
         dispatcher = self._dispatcher
@@ -176,7 +182,7 @@ class Inbox:
                 now_ms,
                 now_ms + lease_ms,
                 line.gateway,
-                f"{line.label} {_storable(incoming.dedup_key)}",
+                f"{line.label} {storable(incoming.dedup_key)}",
                 now_ms + int(incoming.dedup_for_s * 1000),
             )
         else:
@@ -213,18 +219,29 @@ class Inbox:
         directory = self._world.directory
         origin = incoming.origin
         gateway = origin.gateway if origin is not None else ""
+        now_ms = self._now_ms()
         repeated = self._recent.get((gateway, incoming.dedup_key)) if incoming.dedup_key else None
-        if repeated is not None:
+        if repeated is not None and repeated[1] > now_ms:
             self._counts.repeated[gateway] += 1
-            return succeed(Accepted(message_id=repeated, duplicate=True))
-        body = _storable(incoming.body)
+            return succeed(Accepted(message_id=repeated[0], duplicate=True))
+        if origin is not None and (
+            len(origin.address) > _LONGEST_ORIGIN or len(origin.ref) > _LONGEST_REF
+        ):
+            raise Refused("unsupported", "The id of this message is too long to report on it.")
+        body = storable(incoming.body)
         if not body.strip() and not incoming.media:
             raise Refused("empty")
         if len(body) > _LONGEST_BODY:
             raise Refused("too-long", f"The text has {len(body)} characters.")
         outbound = route_outbound(directory, incoming)
         line = outbound.line
-        now_ms = self._now_ms()
+        due_at_ms = max(now_ms, incoming.not_before_ms or 0)
+        # What is sent later must not hold up what is written meanwhile.
+        apart = f" at {due_at_ms}" if due_at_ms > now_ms else ""
+        targets = [(person, targets_of(directory, person)) for person in outbound.persons]
+        for person, addresses in targets:
+            if not addresses:
+                raise Refused("unroutable", f"{person.label} has no address at which texts arrive.")
         segments = 0
         if line is not None:
             if incoming.media and not line.mms:
@@ -246,7 +263,7 @@ class Inbox:
         )
         deliveries: list[Delivery] = []
 
-        def add(gateway: str, person: str, destination: str, expires_at_ms: int) -> None:
+        def add(gateway: str, person: str, destination: str, life_ms: int) -> None:
             label = line.label if line is not None else ""
             deliveries.append(
                 Delivery(
@@ -258,11 +275,11 @@ class Inbox:
                     label,
                     person,
                     destination,
-                    f"{conversation_name} {destination}"[:600],
+                    f"{conversation_name} {destination}"[:570] + apart,
                     Status.QUEUED,
                     0,
                     now_ms,
-                    expires_at_ms,
+                    due_at_ms + life_ms,
                     body,
                     sender,
                     incoming.person,
@@ -274,13 +291,10 @@ class Inbox:
 
         if line is not None:
             for number in outbound.numbers:
-                add(line.gateway, "", number, now_ms + int(line.expire * 1000))
-        for person in outbound.persons:
-            targets = targets_of(directory, person)
-            if not targets:
-                raise Refused("unroutable", f"{person.label} has no address at which texts arrive.")
-            for target in targets:
-                add(target.gateway, person.label, target.destination, now_ms + _PERSON_LIFE_MS)
+                add(line.gateway, "", number, int(line.expire * 1000))
+        for person, addresses in targets:
+            for target in addresses:
+                add(target.gateway, person.label, target.destination, _PERSON_LIFE_MS)
         message = NewMessage(
             message_id,
             Direction.OUT if line is not None else Direction.INTERNAL,
@@ -299,7 +313,7 @@ class Inbox:
             else "",
             incoming.media,
         )
-        due_at_ms = max(now_ms, incoming.not_before_ms or 0)
+        until_ms = now_ms + int(incoming.dedup_for_s * 1000)
         entry = Entry(
             message,
             tuple(deliveries),
@@ -307,8 +321,8 @@ class Inbox:
             due_at_ms,
             0,
             gateway,
-            _storable(incoming.dedup_key),
-            now_ms + int(incoming.dedup_for_s * 1000),
+            storable(incoming.dedup_key),
+            until_ms,
         )
         if line is not None:
             self.daily.add(line.label, segments * len(outbound.numbers), now_ms)
@@ -321,9 +335,17 @@ class Inbox:
                 peer=" ".join(mask(number) for number in outbound.numbers),
             )
         committed = self._commit(entry, [None] * len(deliveries), gateway, due_at_ms > now_ms)
+        if line is not None:
+            committed.addBoth(self._count_back, line.label, message.segments, now_ms)
         if incoming.dedup_key:
-            committed.addCallback(self._remember, (gateway, incoming.dedup_key))
+            committed.addCallback(self._remember, (gateway, incoming.dedup_key), until_ms)
         return committed
+
+    def _count_back(self, result: Any, line: str, segments: int, now_ms: int) -> Any:
+        """What was not stored, or was there already, takes nothing from the line's day."""
+        if isinstance(result, Failure) or result.duplicate:
+            self.daily.add(line, -segments, now_ms)
+        return result
 
     def _segments(self, line: Line, body: str) -> int:
         counted = count(body, line.charset)
@@ -365,9 +387,10 @@ class Inbox:
                 f"Too many texts in a short time; try again in {max(1, round(wait_s))} seconds.",
             )
 
-    def _remember(self, accepted: Accepted, key: tuple[str, str]) -> Accepted:
+    def _remember(self, accepted: Accepted, key: tuple[str, str], until_ms: int) -> Accepted:
         """Keep what was accepted lately, so that a repeat is answered before any limit is asked."""
-        self._recent[key] = accepted.message_id
+        if not accepted.duplicate:  # how long the store remembers a duplicate, only the store knows
+            self._recent[key] = (accepted.message_id, until_ms)
         if len(self._recent) > _MOST_REMEMBERED:
             self._recent.popitem(last=False)
         return accepted
@@ -415,6 +438,11 @@ class Inbox:
 
     def report(self, report: DeliveryReport) -> Deferred[bool]:
         """See `IInbox.report`."""
+        report = evolve(
+            report,
+            remote_id=storable(report.remote_id)[:_LONGEST_ADDRESS],
+            text=storable(report.text)[:_LONGEST_WORDS],
+        )
 
         def recorded(result: tuple[bool, list[str]]) -> bool:
             changed, lanes = result
@@ -441,7 +469,7 @@ class Inbox:
         line = directory.lines.get(notice.line)
         if line is None:
             return fail(Refused("unknown-line"))
-        body = _storable(notice.body)
+        body = storable(notice.body)
         deliveries = [
             delivery
             for person in persons_of(directory, line.label)
@@ -454,7 +482,7 @@ class Inbox:
             now_ms,
             now_ms,
             gateway=line.gateway,
-            dedup_key=f"{line.label} {notice.dedup_key}" if notice.dedup_key else "",
+            dedup_key=f"{line.label} ussd {storable(notice.dedup_key)}" if notice.dedup_key else "",
             dedup_until_ms=now_ms + int(notice.dedup_for_s * 1000),
             ussd_line=line.label,
             ussd_body=body,
@@ -463,7 +491,7 @@ class Inbox:
 
     def notify(self, person: str, text: str, line: str = "") -> Deferred[None]:
         """See `IInbox.notify`."""
-        deliveries = self._notices(self._world.directory, person, _storable(text), line)
+        deliveries = self._notices(self._world.directory, person, storable(text), line)
         if not deliveries:
             return succeed(None)
         now_ms = self._now_ms()
@@ -500,15 +528,23 @@ class Inbox:
 
     def call(self, call: Call) -> Deferred[None]:
         """See `IInbox.call`."""
-        return self._store.log_call(call)
+        return self._store.log_call(
+            evolve(
+                call,
+                number=storable(call.number)[:_LONGEST_ADDRESS],
+                cause=storable(call.cause)[:_LONGEST_ADDRESS],
+            )
+        )
 
     def learn(self, line: str, facts: dict[str, str]) -> Deferred[None]:
         """See `IInbox.learn`."""
 
-        def learned(_: None) -> None:
-            self.learned(line, facts)
+        known = {fact: storable(value)[:_LONGEST_ADDRESS] for fact, value in facts.items()}
 
-        return self._store.learn(line, facts, self._now_ms()).addCallback(learned)
+        def learned(_: None) -> None:
+            self.learned(line, known)
+
+        return self._store.learn(line, known, self._now_ms()).addCallback(learned)
 
 
 def _gateway_of(incoming: FromNetwork | FromPerson, world: World) -> str:
@@ -518,11 +554,11 @@ def _gateway_of(incoming: FromNetwork | FromPerson, world: World) -> str:
     return incoming.origin.gateway if incoming.origin is not None else ""
 
 
-def _storable(text: str) -> str:
-    """Replace what no database can hold (NUL) and no wire can carry (lone surrogates)."""
-    if text.isascii() and "\x00" not in text:
-        return text
-    return _UNSTORABLE.sub("\ufffd", text)
+def _ours_first(recipients: tuple[str, ...], line: Line) -> tuple[str, ...]:
+    """Order the recipients of a text as `Delivery.parties` expects them."""
+    known = [storable(recipient).replace("\n", " ") for recipient in recipients]
+    known.sort(key=lambda recipient: recipient not in (line.number, line.label))
+    return tuple(known)
 
 
 def _nothing(_: Any) -> None:

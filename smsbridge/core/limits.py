@@ -63,10 +63,9 @@ class DailyCount:
         self._counts: dict[str, int] = {}
 
     def load(self, now_ms: int, counts: dict[str, int]) -> None:
-        """Take the counts of today from the store."""
-        self._turn(now_ms)
+        """Take the counts of the day of `now_ms` from the store."""
         for line, count in counts.items():
-            self._counts[line] = self._counts.get(line, 0) + count
+            self.add(line, count, now_ms)
 
     def of(self, line: str, now_ms: int) -> int:
         """Return how many segments the line sent today."""
@@ -74,15 +73,17 @@ class DailyCount:
         return self._counts.get(line, 0)
 
     def add(self, line: str, segments: int, now_ms: int) -> None:
-        """Count segments."""
-        self._turn(now_ms)
-        self._counts[line] = self._counts.get(line, 0) + segments
+        """Count segments; a negative number takes back what was counted at that time."""
+        if self._turn(now_ms):
+            self._counts[line] = self._counts.get(line, 0) + segments
 
-    def _turn(self, now_ms: int) -> None:
+    def _turn(self, now_ms: int) -> bool:
+        """Begin a new day if it is one; False for a time before the day that has begun."""
         day = now_ms // _DAY_MS
-        if day != self._day:
+        if day > self._day:
             self._day = day
             self._counts.clear()
+        return day == self._day
 
 
 class EchoGuard:

@@ -51,12 +51,14 @@ def conversation(line: str, parties: Iterable[str]) -> str:
 
 
 def targets_of(directory: Directory, person: Person) -> tuple[Target, ...]:
-    """Name the addresses at which a person gets texts."""
+    """Name the addresses at which a person gets texts, each once however often it is written."""
     return tuple(
-        Target(person.label, gateway, address)
-        for kind in person.receives
-        if (gateway := directory.serving.get(kind)) is not None
-        for address in person.addresses(kind)
+        dict.fromkeys(
+            Target(person.label, gateway, address)
+            for kind in person.receives
+            if (gateway := directory.serving.get(kind)) is not None
+            for address in person.addresses(kind)
+        )
     )
 
 

@@ -1,0 +1,567 @@
+"""Tests of the inbox on a real store: what is let in, where it goes, and what a repeat gets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from smsbridge.core import inbox as inbox_module
+from smsbridge.core.directory import Line, Person
+from smsbridge.core.message import (
+    Accepted,
+    Call,
+    DeliveryReport,
+    Media,
+    Origin,
+    Status,
+    UssdNotice,
+)
+from smsbridge.errors import Refused, TemporaryFailure
+from smsbridge.interfaces import IInbox
+from smsbridge.store import history
+from tests.core.gateways import ScriptedGateway, all_sent
+from tests.core.rig import JANE, JOHN, NOW, NUMBER, OTHER, Rig, directory
+
+DAY = 86_400_000
+PHONE = Origin(gateway="chat", address=f"{JOHN}/phone", ref="m1", wants_report=True)
+
+
+class InboxCase(SynchronousTestCase):
+    """An inbox with John, Jane, and two lines; nobody takes deliveries yet."""
+
+    def setUp(self) -> None:
+        """Start the core."""
+        self.rig = Rig(self.mktemp())
+        self.addCleanup(self.rig.close)
+        self.rig.start()
+        self.inbox = self.rig.inbox
+        self.world = self.rig.world
+
+    def committed(self, accepting: Deferred[Any]) -> Any:
+        """Commit, and return the result."""
+        self.rig.settle()
+        return self.successResultOf(accepting)
+
+    def refusal(self, accepting: Deferred[Any]) -> Refused:
+        """Return why something was refused at once."""
+        error = self.failureResultOf(accepting, Refused).value
+        assert isinstance(error, Refused)
+        return error
+
+    def with_line(self, **changes: Any) -> None:
+        """Change line one."""
+        lines = dict(self.world.directory.lines)
+        lines["one"] = evolve(lines["one"], **changes)
+        self.world.directory = evolve(self.world.directory, lines=lines)
+
+    def with_person(self, **changes: Any) -> None:
+        """Change John."""
+        persons = dict(self.world.directory.persons)
+        persons["john"] = evolve(persons["john"], **changes)
+        self.world.directory = evolve(self.world.directory, persons=persons)
+
+
+class FromNetworkTests(InboxCase):
+    """Texts that arrive on our lines."""
+
+    def test_provides_the_interface(self) -> None:
+        """The inbox is what gateways were promised."""
+        verifyObject(IInbox, self.inbox)
+
+    def test_accept_fires_only_after_commit(self) -> None:
+        """A peer is acknowledged when the text is safe, not before."""
+        accepting = self.rig.text("hi")
+
+        self.assertNoResult(accepting)
+        accepted = self.committed(accepting)
+
+        self.assertFalse(accepted.duplicate)
+        (record,) = self.rig.store.records()
+        self.assertEqual(
+            (record.message_id, record.body, record.sender, record.recipients, record.conversation),
+            (accepted.message_id, "hi", NUMBER, ("+12025550101",), f"two|{NUMBER}"),
+        )
+
+    def test_reaches_every_person_of_the_line(self) -> None:
+        """Who has the line gets the text, each with a delivery of their own."""
+        self.committed(self.rig.text("hi", line="one"))
+
+        (record,) = self.rig.store.records()
+        self.assertEqual([d.to for d in record.deliveries], [JOHN, JANE])
+        self.assertEqual([d.person for d in record.deliveries], ["john", "jane"])
+
+    def test_keeps_what_nobody_gets(self) -> None:
+        """A line without persons keeps its texts in the history."""
+        self.world.directory = directory(persons={})
+
+        self.committed(self.rig.text("hi"))
+
+        (record,) = self.rig.store.records()
+        self.assertEqual(record.deliveries, ())
+
+    def test_an_unknown_line_is_refused(self) -> None:
+        """A gateway that names no line of ours is told so, and it is counted."""
+        refusal = self.refusal(self.rig.text("hi", line="three"))
+
+        self.assertEqual(refusal.reason, "unknown-line")
+        self.assertEqual(dict(self.rig.counts.refused), {("", "unknown-line"): 1})
+
+    def test_a_repeat_gets_the_first_answer(self) -> None:
+        """The same key gives the first message and queues nothing, also after another line's."""
+        first = self.committed(self.rig.text("hi", dedup_key="7"))
+        other = self.committed(self.rig.text("hi", line="one", dedup_key="7"))
+        again = self.committed(self.rig.text("hi", dedup_key="7"))
+
+        self.assertEqual(again, Accepted(message_id=first.message_id, duplicate=True))
+        self.assertFalse(other.duplicate)
+        self.assertEqual(len(self.rig.store.records()), 2)
+        self.assertEqual(self.rig.counts.repeated["box"], 1)
+        self.assertEqual(self.rig.counts.accepted["box"], 2)
+
+    def test_a_repeat_while_the_first_is_committed(self) -> None:
+        """Two at once are one message."""
+        results = [self.rig.text("hi", dedup_key="7") for _ in range(2)]
+
+        first, second = (self.committed(result) for result in results)
+
+        self.assertEqual(first.message_id, second.message_id)
+        self.assertEqual((first.duplicate, second.duplicate), (False, True))
+
+    def test_stores_what_no_database_takes(self) -> None:
+        """NUL and lone surrogates become a replacement character, all else stays."""
+        self.committed(self.rig.text("a\x00b\ud83dc\U0001f600", "evil\x00", dedup_key="\x00k"))
+
+        (record,) = self.rig.store.records()
+        self.assertEqual(record.body, "a\ufffdb\ufffdc\U0001f600")
+        self.assertEqual(record.sender, "evil\ufffd")
+
+    def test_a_long_sender_fits_its_column(self) -> None:
+        """A peer's nonsense must not come back for ever because a database refuses it."""
+        self.committed(self.rig.text("hi", "x" * 5000))
+
+        (record,) = self.rig.store.records()
+        self.assertEqual(len(record.sender), 255)
+
+    def test_a_group_is_one_conversation_without_us(self) -> None:
+        """All other numbers name the conversation, wherever ours stands among the recipients."""
+        self.committed(
+            self.rig.text("hi", recipients=(OTHER, "+12025550101", "bad\nnumber"), line="two")
+        )
+        self.rig.open("chat:stream")
+        self.rig.settle()
+
+        (record,) = self.rig.store.records()
+        self.assertEqual(record.recipients, ("+12025550101", OTHER, "bad number"))
+        self.assertEqual(record.conversation, f"two|{NUMBER},{OTHER},bad number")
+        (attempt,) = self.rig.chat.attempts
+        self.assertEqual(attempt.batch[0].parties, (NUMBER, OTHER, "bad number"))
+
+    def test_a_line_without_a_number_is_shown_by_name(self) -> None:
+        """Who gets a text sees which line it came from."""
+        self.with_line(number="")
+
+        self.committed(self.rig.text("hi", line="one"))
+
+        self.assertEqual(self.rig.store.records()[0].recipients, ("one",))
+
+    def test_a_new_directory_makes_new_routes(self) -> None:
+        """What a reload changes counts from the next text on."""
+        self.committed(self.rig.text("first"))
+        self.with_person(lines=("one",))
+        self.committed(self.rig.text("second"))
+
+        first, second = self.rig.store.records()
+        self.assertEqual((len(first.deliveries), len(second.deliveries)), (1, 0))
+
+    def test_routes_follow_the_gateways(self) -> None:
+        """While a gateway is away its lanes keep their names; a new one names them anew."""
+        dispatcher = self.rig.dispatcher
+        dispatcher.remove_gateway("chat")
+        self.committed(self.rig.text("while away"))
+        dispatcher.add_gateway(ScriptedGateway("chat", per_line=True))
+        self.committed(self.rig.text("another kind"))
+
+        self.assertEqual([row.lane for row in self.rig.store.rows()], ["chat:stream", "chat/two"])
+
+    def test_keeps_attachments(self) -> None:
+        """Links travel with the text."""
+        media = (Media(url="https://example.org/a.jpg"),)
+
+        self.committed(self.rig.text("", media=media))
+
+        self.assertEqual(self.rig.store.records()[0].media, media)
+
+    def test_a_store_that_fails_is_not_acknowledged(self) -> None:
+        """Whatever goes wrong, the peer hears that it may try again."""
+        self.rig.store.writer.fails["Accept"] = TemporaryFailure("internal", "away")
+        self.assertEqual(
+            self.failureResultOf(self.rig.text("hi"), TemporaryFailure).value.text, "away"
+        )
+        self.rig.store.writer.fails["Accept"] = ZeroDivisionError("a bug")
+        self.failureResultOf(self.rig.text("hi"), TemporaryFailure)
+
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_watchers_hear_of_new_messages(self) -> None:
+        """A terminal that follows sees a text when it is stored."""
+        seen: list[list[str]] = []
+        self.rig.changes.watch(seen.append)
+
+        accepted = self.committed(self.rig.text("hi"))
+
+        self.assertEqual(seen, [[accepted.message_id]])
+
+    def test_goes_the_short_way_where_repeats_are_recognized(self) -> None:
+        """On a lane that has nothing else, a text is stored as being sent, and sent at once."""
+        self.rig.chat.answer = all_sent
+        self.rig.open("chat:stream")
+        self.rig.settle()
+
+        self.rig.text("hi")
+        self.assertEqual(self.rig.commit(), 1)
+
+        self.assertEqual(self.rig.chat.bodies, [["hi"]])
+        self.assertEqual(self.rig.statuses(), ["sending"])
+        self.rig.settle()
+        self.assertEqual(self.rig.statuses(), ["sent"])
+
+    def test_a_repeat_gives_its_place_back(self) -> None:
+        """What was held ready for a text that is a repeat is free again."""
+        self.rig.chat.answer = all_sent
+        self.rig.open("chat:stream")
+        self.rig.settle()
+        for _ in range(3):
+            self.committed(self.rig.text("hi", dedup_key="7"))
+        self.committed(self.rig.text("next"))
+
+        self.assertEqual(self.rig.chat.bodies, [["hi"], ["next"]])
+        self.assertEqual(self.rig.dispatcher._lanes["chat:stream"].reserved, 0)
+
+
+class FromPersonTests(InboxCase):
+    """Texts that persons want sent."""
+
+    def test_sends_on_the_first_line(self) -> None:
+        """Without a word about the line it is the person's first."""
+        self.committed(self.rig.send("hi", origin=PHONE))
+
+        (record,) = self.rig.store.records()
+        (delivery,) = record.deliveries
+        self.assertEqual(
+            (record.line, record.sender, record.author, record.direction, delivery.gateway),
+            ("one", "+12025550100", "john", "out", "box"),
+        )
+        self.assertEqual((delivery.to, delivery.status), (NUMBER, Status.QUEUED))
+
+    def test_the_operator_needs_no_person(self) -> None:
+        """With an empty person only the line's own rules hold."""
+        self.committed(self.rig.send("hi", person="", line="two"))
+
+        self.assertEqual(self.rig.store.records()[0].author, "")
+
+    def test_nothing_to_send_is_refused(self) -> None:
+        """Blanks are no text; an attachment is enough."""
+        self.assertEqual(self.refusal(self.rig.send(" \n")).reason, "empty")
+        self.with_line(mms=True)
+        self.committed(self.rig.send("", media=(Media(url="https://example.org/a.jpg"),)))
+
+    def test_too_long_is_refused(self) -> None:
+        """A text beyond the line's segments is refused with their number, a book even earlier."""
+        self.with_line(max_segments=2)
+
+        refusal = self.refusal(self.rig.send("x" * 400))
+
+        self.assertEqual(refusal.reason, "too-long")
+        self.assertIn("3 texts", str(refusal))
+        self.assertEqual(self.refusal(self.rig.send("x" * 200_001)).reason, "too-long")
+
+    def test_attachments_need_a_line_that_carries_them(self) -> None:
+        """A line without MMS says what to do instead."""
+        refusal = self.refusal(self.rig.send("hi", media=(Media(url="https://example.org/a.jpg"),)))
+
+        self.assertEqual(refusal.reason, "media-unsupported")
+        self.assertIn("link", str(refusal))
+
+    def test_a_repeat_is_answered_before_any_limit(self) -> None:
+        """Who repeats a message that was accepted hears so, however often."""
+        self.with_person(rate=0.1, burst=1)
+        first = self.committed(self.rig.send("hi", dedup_key="m1", origin=PHONE))
+        again = self.successResultOf(self.rig.send("hi", dedup_key="m1", origin=PHONE))
+
+        self.assertEqual(again, Accepted(message_id=first.message_id, duplicate=True))
+        self.assertEqual(self.refusal(self.rig.send("hi", origin=PHONE)).reason, "throttled")
+        self.assertEqual(self.rig.counts.repeated["chat"], 1)
+
+    def test_a_key_is_forgotten_after_its_lifetime(self) -> None:
+        """A sender that counts anew must not have its new texts swallowed."""
+        first = self.committed(self.rig.send("old", dedup_key="1", dedup_for_s=60.0))
+        self.rig.pass_time(61.0)
+        second = self.committed(self.rig.send("new", dedup_key="1", dedup_for_s=60.0))
+
+        self.assertFalse(second.duplicate)
+        self.assertNotEqual(first.message_id, second.message_id)
+        self.assertEqual([r.body for r in self.rig.store.records()], ["old", "new"])
+
+    def test_a_repeat_that_only_the_store_knows(self) -> None:
+        """After a restart the store answers repeats, and the day's count does not grow by them."""
+        first = self.committed(self.rig.send("hi", dedup_key="1"))
+        self.inbox._recent.clear()
+        for _ in range(2):
+            again = self.committed(self.rig.send("hi", dedup_key="1"))
+
+        self.assertEqual(again, Accepted(message_id=first.message_id, duplicate=True))
+        self.assertEqual(self.inbox.daily.of("one", self.rig.now_ms()), 1)
+
+    def test_remembers_a_bounded_number(self) -> None:
+        """Memory holds the latest keys, the store the rest."""
+        self.patch(inbox_module, "_MOST_REMEMBERED", 2)
+        for number in range(5):
+            self.committed(self.rig.send("hi", dedup_key=str(number)))
+
+        self.assertEqual([key for _, key in self.inbox._recent], ["3", "4"])
+
+    def test_a_daily_cap_holds(self) -> None:
+        """Segments count, to each recipient, and what was not stored does not."""
+        self.with_line(daily_cap=3, groups="separate")
+        self.rig.store.writer.fails["Accept"] = TemporaryFailure("internal")
+        self.failureResultOf(self.rig.send("hi"), TemporaryFailure)
+        self.rig.store.writer.fails.clear()
+        self.committed(self.rig.send("hi", NUMBER, OTHER))
+
+        refusal = self.refusal(self.rig.send("x" * 200))
+
+        self.assertEqual(refusal.reason, "daily-cap")
+        self.assertIn("has sent 2", str(refusal))
+        self.committed(self.rig.send("last"))
+
+    def test_a_person_has_a_rate(self) -> None:
+        """Too many at once are refused with the time to wait."""
+        self.with_person(rate=0.5, burst=2)
+        for _ in range(2):
+            self.committed(self.rig.send("hi"))
+
+        refusal = self.refusal(self.rig.send("hi"))
+
+        self.assertEqual(refusal.reason, "throttled")
+        self.assertIn("2 seconds", str(refusal))
+        self.rig.clock.advance(2.0)
+        self.committed(self.rig.send("hi"))
+
+    def test_an_endless_echo_is_stopped(self) -> None:
+        """Two machines that answer each other with the same text come to an end."""
+        for _ in range(10):
+            self.committed(self.rig.send("I am away."))
+
+        self.assertEqual(self.refusal(self.rig.send("I am away.")).reason, "loop")
+        self.committed(self.rig.send("really"))
+
+    def test_what_a_refusal_costs(self) -> None:
+        """A text that cannot arrive uses up nothing of what its sender may send."""
+        self.with_person(rate=0.01, burst=1)
+        persons = {**self.world.directory.persons, "mute": Person(label="mute")}
+        self.world.directory = evolve(self.world.directory, persons=persons)
+
+        refusal = self.refusal(self.rig.send("hi", NUMBER, "mute"))
+        self.assertEqual(refusal.reason, "unroutable")
+        self.assertIn("mute has no address", str(refusal))
+        self.committed(self.rig.send("hi"))
+
+    def test_persons_write_to_each_other(self) -> None:
+        """Between persons there is no line; the sender's name stands for a number."""
+        self.committed(self.rig.send("hi", "jane"))
+        self.committed(self.rig.send("hi", "jane", sender="101"))
+
+        record, other = self.rig.store.records()
+        self.assertEqual(
+            (record.direction, record.line, record.sender, record.conversation),
+            ("internal", "", "john", "|jane,john"),
+        )
+        self.assertEqual([d.to for d in record.deliveries], [JANE])
+        self.assertEqual(other.sender, "101")
+
+    def test_one_text_to_numbers_and_persons(self) -> None:
+        """Each recipient gets a delivery through their own gateway."""
+        self.committed(self.rig.send("hi", NUMBER, "jane"))
+
+        (record,) = self.rig.store.records()
+        self.assertEqual(
+            [(d.gateway, d.to) for d in record.deliveries], [("box", NUMBER), ("chat", JANE)]
+        )
+
+    def test_a_scheduled_text_waits_alone(self) -> None:
+        """What is sent tomorrow holds up nothing, and its life begins then."""
+        self.rig.box.answer = all_sent
+        self.rig.open("box/one")
+        self.with_line(expire=3600.0)
+        tomorrow = NOW + DAY
+        self.committed(self.rig.send("tomorrow", not_before_ms=tomorrow))
+        self.committed(self.rig.send("now"))
+        self.assertEqual(self.rig.box.bodies, [["now"]])
+
+        self.rig.clock.advance(DAY / 1000)
+        self.rig.settle()
+        self.rig.pass_time(2.0)
+
+        self.assertEqual(self.rig.box.bodies, [["now"], ["tomorrow"]])
+
+    def test_an_id_that_cannot_be_kept_is_refused(self) -> None:
+        """A sender whose reports could not be addressed hears so, on every database."""
+        for origin in (evolve(PHONE, ref="x" * 401), evolve(PHONE, address="x" * 601)):
+            self.assertEqual(self.refusal(self.rig.send("hi", origin=origin)).reason, "unsupported")
+
+    def test_refusals_are_counted_for_the_gateway(self) -> None:
+        """The metrics say where refused texts came from."""
+        self.refusal(self.rig.send("", origin=PHONE))
+        self.refusal(self.rig.send(""))
+        self.refusal(self.rig.send("hi", "no number", line="one"))
+        self.with_line(allow=re.compile("x"))
+        self.refusal(self.rig.text("hi", line="nowhere"))
+
+        self.assertEqual(
+            dict(self.rig.counts.refused),
+            {
+                ("chat", "empty"): 1,
+                ("", "empty"): 1,
+                ("", "invalid-number"): 1,
+                ("", "unknown-line"): 1,
+            },
+        )
+
+
+class ReportTests(InboxCase):
+    """What peers say later, and what the bridge itself has to say."""
+
+    def sent(self) -> str:
+        """Send a text of John's; returns the id of its delivery."""
+        self.rig.box.answer = all_sent
+        self.rig.chat.answer = all_sent
+        self.rig.open("box/one")
+        self.rig.open("chat:stream")
+        accepted = self.committed(self.rig.send("hi", origin=PHONE))
+        return f"{accepted.message_id}.0"
+
+    def report(self, **more: Any) -> Deferred[bool]:
+        """Report."""
+        values: dict[str, Any] = {"gateway": "box", "status": Status.DELIVERED, **more}
+        return self.inbox.report(DeliveryReport(**values))
+
+    def test_a_delivery_report_reaches_the_sender(self) -> None:
+        """What the network reports is told to who asked, once."""
+        delivery_id = self.sent()
+        seen: list[list[str]] = []
+        self.rig.changes.watch(seen.append)
+
+        changed = self.committed(self.report(delivery_id=delivery_id))
+        again = self.committed(self.report(delivery_id=delivery_id))
+
+        self.assertEqual((changed, again), (True, False))
+        (attempt,) = self.rig.chat.attempts
+        self.assertEqual(
+            [(d.kind, d.reported, d.ref, d.destination) for d in attempt.batch],
+            [("report", "delivered", "m1", f"{JOHN}/phone")],
+        )
+        self.assertIn([delivery_id.partition(".")[0]], seen)
+        self.assertEqual(self.rig.counts.settled["box", Status.DELIVERED], 1)
+
+    def test_peers_words_are_made_storable(self) -> None:
+        """A report with words that no database takes is recorded all the same."""
+        delivery_id = self.sent()
+        words = "code \x00 7" + "x" * 5000
+
+        changed = self.committed(
+            self.report(delivery_id=delivery_id, status=Status.FAILED, reason="network", text=words)
+        )
+
+        self.assertTrue(changed)
+        delivery = self.rig.store.records()[0].deliveries[0]
+        self.assertTrue(delivery.text.startswith("code \ufffd 7xxx"), delivery.text)
+
+    def test_an_unknown_report_changes_nothing(self) -> None:
+        """A peer may report on what we never sent."""
+        self.assertIs(self.committed(self.report(delivery_id="nothing.0")), False)
+        self.assertIs(self.committed(self.report(remote_id="", line="one")), False)
+
+    def test_the_last_report_is_told_again(self) -> None:
+        """A sender that repeats its message hears the end of it again."""
+        delivery_id = self.sent()
+        self.committed(self.report(delivery_id=delivery_id))
+        self.rig.clock.advance(5.0)
+
+        self.committed(self.inbox.repeat_reports(delivery_id.partition(".")[0]))
+
+        self.assertEqual(len(self.rig.chat.attempts), 2)
+
+    def test_a_ussd_text_goes_to_the_persons_of_the_line(self) -> None:
+        """What the network pushes reaches everybody who has the line, a repeat nobody."""
+        self.rig.chat.answer = all_sent
+        self.rig.open("chat:stream")
+        self.rig.settle()
+        for _ in range(2):
+            notice = UssdNotice(line="one", body="5\u20ac left\x00", dedup_key="7\x00")
+            self.assertIsNone(self.committed(self.inbox.ussd_notice(notice)))
+
+        told = [(d.person, d.body) for attempt in self.rig.chat.attempts for d in attempt.batch]
+        self.assertEqual(
+            told, [("john", "[USSD] 5\u20ac left\ufffd"), ("jane", "[USSD] 5\u20ac left\ufffd")]
+        )
+
+    def test_a_ussd_text_is_no_repeat_of_a_text(self) -> None:
+        """Keys of texts and of USSD are apart, and without a key nothing is a repeat."""
+        self.committed(self.rig.text("hi", line="one", dedup_key="7"))
+        for key in ("7", "", ""):
+            self.committed(self.inbox.ussd_notice(UssdNotice(line="one", body="x", dedup_key=key)))
+
+        self.assertEqual([row.kind for row in self.rig.store.rows()].count("notice"), 6)
+
+    def test_ussd_of_an_unknown_line_is_refused(self) -> None:
+        """There must be a line."""
+        refusal = self.refusal(self.inbox.ussd_notice(UssdNotice(line="x", body="x")))
+
+        self.assertEqual(refusal.reason, "unknown-line")
+
+    def test_the_bridge_tells_persons_something(self) -> None:
+        """A sentence of the bridge arrives at all addresses; unknown persons hear nothing."""
+        self.committed(self.inbox.notify("john", "Line one is up.", "one"))
+        self.assertIsNone(self.successResultOf(self.inbox.notify("nobody", "x")))
+
+        (row,) = self.rig.store.rows()
+        self.assertEqual((row.kind, row.person, row.status), ("notice", "john", "queued"))
+
+    def test_calls_are_kept(self) -> None:
+        """The call log gets each call, whatever the device writes."""
+        call = Call(line="one", incoming=True, number="+1\x00" + "2" * 300, started_at_ms=NOW)
+
+        self.assertIsNone(self.committed(self.inbox.call(evolve(call, cause="busy\x00"))))
+
+        (kept,) = self.rig.store.writer.run(history.calls_txn, "one", 10)
+        self.assertEqual(
+            (len(kept.number), kept.number[:4], kept.cause), (255, "+1\ufffd2", "busy\ufffd")
+        )
+
+    def test_facts_are_kept_and_told(self) -> None:
+        """What a device tells about its line is stored, then told to who asked for it."""
+        told: list[tuple[str, dict[str, str]]] = []
+        self.inbox.learned = lambda line, facts: told.append((line, facts))
+
+        self.assertIsNone(self.committed(self.inbox.learn("one", {"imei": "1\x002"})))
+
+        self.assertEqual(told, [("one", {"imei": "1\ufffd2"})])
+        facts = self.rig.store.writer.run(history.facts_txn)
+        self.assertEqual(facts, {"one": {"imei": "1\ufffd2"}})
+
+
+class LineKindTests(InboxCase):
+    """What depends on the line."""
+
+    def test_a_line_without_a_number_sends_under_its_name(self) -> None:
+        """Until the device tells its number, the label stands for it."""
+        self.world.directory = directory(lines={"one": Line(label="one", gateway="box")})
+
+        self.committed(self.rig.send("hi"))
+
+        self.assertEqual(self.rig.store.records()[0].sender, "one")
