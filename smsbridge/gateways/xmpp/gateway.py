@@ -29,13 +29,17 @@ from smsbridge.core.directory import World
 from smsbridge.core.message import Delivery, Outcome
 from smsbridge.core.records import LineStatus, LinkStatus
 from smsbridge.errors import REASONS
+from smsbridge.gateways.xmpp.bot import Bot
+from smsbridge.gateways.xmpp.commands import Commands
 from smsbridge.gateways.xmpp.component import Component
 from smsbridge.gateways.xmpp.config import XmppGateway
 from smsbridge.gateways.xmpp.hooks import BotHook, CommandsHook
 from smsbridge.gateways.xmpp.inbound import Inbound
+from smsbridge.gateways.xmpp.menu import Menu
 from smsbridge.gateways.xmpp.outbound import Outbound
 from smsbridge.gateways.xmpp.presence import Presences
 from smsbridge.gateways.xmpp.queries import Queries
+from smsbridge.gateways.xmpp.registration import Registration
 from smsbridge.gateways.xmpp.stream import ComponentStream, Down, endpoint_for
 from smsbridge.interfaces import IGateway, IGatewayFactory, IInbox, ILanes
 from smsbridge.keys import ConfigError
@@ -97,6 +101,7 @@ class XmppService(Service):
         self._in_thread = in_thread
         self._book = ContactBook()
         self._reading_contacts = False
+        self.registration: Registration | None = None
         self._since_ms: int | None = None
         self._state = "not started"
         self.stream = ComponentStream(
@@ -168,6 +173,8 @@ class XmppService(Service):
         if any(getattr(old, name) != getattr(config, name) for name in _FIXED):
             return False
         self.component.config = config
+        if self.registration is not None:
+            self.registration.is_open = config.registration == "code"
         return True
 
     def _own_lanes(self) -> tuple[str, str]:
@@ -347,7 +354,13 @@ class XmppFactory:
         world: World,
     ) -> XmppService:
         """See `IGatewayFactory.build`."""
-        return XmppService(reactor, label, config, inbox, lanes, world)
+        service = XmppService(reactor, label, config, inbox, lanes, world)
+        menu = Menu(world, inbox, label, config.domain, service.component.now_ms)
+        service.registration = Registration(
+            world, inbox, reactor, service, is_open=config.registration == "code"
+        )
+        service.attend(Bot(menu), Commands(menu, reactor, config.domain, service.registration))
+        return service
 
     def advice(
         self, label: str, config: XmppGateway, lines: Mapping[str, Any], public_url: str

@@ -62,7 +62,12 @@ class Queries:
             namespace in (disco.NS_COMMANDS, _NS_REGISTER)
             or (namespace in (disco.NS_DISCO_INFO, disco.NS_DISCO_ITEMS) and node)
         ) and not node.startswith(f"{disco.CAPS_NODE}#")
-        if not local and is_command and self.commands is not None:
+        if (
+            not local
+            and is_command
+            and self.commands is not None
+            and self.component.may_ask(sender, person)
+        ):
             element.handled = True  # type: ignore[attr-defined]  # Twisted's convention
             self.commands.handle(element, person).addCallbacks(
                 self._commanded, self._failed, (element, person), {}, (element,)
