@@ -184,8 +184,8 @@ class IGateway(IService):
     )
     batch_size: int = Attribute(
         "The most deliveries of one lane that `deliver` takes at once.  They are delivered in "
-        "their order. A gateway whose peer takes one at a time may still say more than 1: the dispatcher "
-        "hands over several only to lanes that proved fast."
+        "their order. A gateway whose peer takes one at a time may still say more than 1: the "
+        "dispatcher hands over several only to lanes that proved fast."
     )
     settle_within_s: float = Attribute(
         "Seconds after which an attempt that has not been settled counts as lost."

@@ -6,9 +6,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from smsbridge import metrics
+from smsbridge.core.counts import Counts
 from smsbridge.core.message import Status
 from smsbridge.core.records import LineStatus, LinkStatus, QueueDepth
-from smsbridge.core.counts import Counts
 from smsbridge.metrics import Exposition, Snapshot
 from smsbridge.store import writer
 from smsbridge.store.writer import WriterStatistics
