@@ -298,9 +298,7 @@ class PersonTests(BoxAndDaemon):
 
     async def connect(self) -> XmppClient:
         """Log alice in."""
-        client = XmppClient(
-            reactor, "alice@example.org/phone", "alice-pw", self.server.client_port
-        )
+        client = XmppClient(reactor, "alice@example.org/phone", "alice-pw", self.server.client_port)
         await client.connect()
         return client
 
