@@ -27,6 +27,7 @@ from typing import Any
 KEEPALIVE_S = 30.0
 RESEND_S = 3.0
 RESENDS = 3
+FIRST_S = 60.0  # what may pass before the first text, besides the usual idleness
 TEXT = "%07d The train is late, please wait for me at the north exit"
 
 _BUFFER_BYTES = 4 * 1024 * 1024
@@ -233,7 +234,7 @@ class Take:
             now_s = time.monotonic()
             if now_s - began_s > seconds:
                 break
-            if self.last_ns and now_s - self.last_ns / 1e9 > idle_s:
+            if now_s - (self.last_ns / 1e9 or began_s + FIRST_S) > idle_s:
                 break
             while now_s >= next_keepalive_s:  # spread over the interval
                 phones._keepalives += keepalive % lines == 0

@@ -193,7 +193,7 @@ class Control:
             text = response.read().decode()
             if response.status >= 300:
                 raise ChildFailed(f"{method} {path}: {response.status} {text}")
-            if "json-seq" in (kind := response.getheader("Content-Type", "")) or "ndjson" in kind:
+            if response.getheader("Content-Type", "") == "application/jsonl":
                 return [json.loads(line) for line in text.splitlines()]
             return json.loads(text)
         finally:
