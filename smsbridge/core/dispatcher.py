@@ -35,6 +35,7 @@ from smsbridge.core.counts import Counts
 from smsbridge.core.directory import World
 from smsbridge.core.entries import Settlement
 from smsbridge.core.message import Delivery, Kind, NotTried, Outcome, Sent, Status, storable
+from smsbridge.core.textlog import TextLog
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.interfaces import IGateway, ILanes, IMessageStore
 
@@ -102,6 +103,7 @@ class Dispatcher(Service):
         self._world = world
         self._changes = changes
         self.notify_after_s = notify_after_s
+        self._texts = TextLog(self.log, clock.seconds)
         self._gateways: dict[str, IGateway] = {}
         self._known: dict[str, IGateway] = {}  # also those that are gone: they still name lanes
         self._epochs = itertools.count(1)  # never used twice, so that a reservation fits one lane
@@ -571,6 +573,15 @@ class Dispatcher(Service):
             if isinstance(outcome, Sent):
                 status = Status.DELIVERED if outcome.delivered else Status.SENT
                 counts.settled[delivery.gateway, status] += 1
+                if delivery.kind is Kind.MESSAGE:
+                    self._texts.info(
+                        "{gateway}: {message_id} is {status}",
+                        gateway=delivery.gateway,
+                        message_id=delivery.message_id,
+                        remote_id=outcome.remote_id,
+                        status=status.value,
+                        attempt=delivery.attempts,
+                    )
                 continue
             if isinstance(outcome, NotTried):
                 continue

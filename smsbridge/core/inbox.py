@@ -37,6 +37,7 @@ from smsbridge.core.message import (
 )
 from smsbridge.core.routing import conversation, persons_of, route_outbound, targets_of
 from smsbridge.core.segments import count
+from smsbridge.core.textlog import TextLog
 from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.interfaces import IInbox, IMessageStore
 
@@ -87,6 +88,7 @@ class Inbox:
         #: Told of facts about a line that were stored just now.
         self.learned: Callable[[str, dict[str, str]], None] = lambda line, facts: None
         # What was accepted lately from persons, and until when it counts as a repeat.
+        self._texts = TextLog(self.log, seconds)
         self._recent: OrderedDict[tuple[str, str], tuple[str, int]] = OrderedDict()
         # Routes of texts from the network, by line; made anew for every directory and when a
         # gateway comes or goes, since only a gateway knows the names of its lanes.
@@ -326,14 +328,6 @@ class Inbox:
         )
         if line is not None:
             self.daily.add(line.label, segments * len(outbound.numbers), now_ms)
-            self.log.info(
-                "{gateway}: {message_id} from {person} on line {line} to {peer}",
-                gateway=line.gateway,
-                message_id=message_id,
-                person=incoming.person or "the operator",
-                line=line.label,
-                peer=" ".join(mask(number) for number in outbound.numbers),
-            )
         committed = self._commit(entry, [None] * len(deliveries), gateway, due_at_ms > now_ms)
         if line is not None:
             committed.addBoth(self._count_back, line.label, message.segments, now_ms)
@@ -415,6 +409,7 @@ class Inbox:
                 return accepted
             if entry.message is not None:
                 self._counts.accepted[gateway] += 1
+                self._say(entry.message)
             for delivery, reservation in zip(deliveries, reservations, strict=True):
                 if later:
                     dispatcher.poke((delivery.lane,))
@@ -434,6 +429,23 @@ class Inbox:
 
         return self._store.accept(entry).addCallbacks(committed, failed)
 
+    def _say(self, message: NewMessage) -> None:
+        if message.direction == Direction.IN:
+            self._texts.info(
+                "line {line}: {message_id} from {peer}",
+                line=message.line,
+                message_id=message.message_id,
+                peer=mask(message.sender) or "a withheld number",
+            )
+        else:
+            self._texts.info(
+                "line {line}: {message_id} from {person} to {peer}",
+                line=message.line or "none",
+                message_id=message.message_id,
+                person=message.author or "the operator",
+                peer=" ".join(mask(recipient) for recipient in message.recipients),
+            )
+
     # -- reports, notices, calls -----------------------------------------------------------------
 
     def report(self, report: DeliveryReport) -> Deferred[bool]:
@@ -448,6 +460,14 @@ class Inbox:
             changed, lanes = result
             if changed:
                 self._counts.settled[report.gateway, report.status] += 1
+                self._texts.info(
+                    "{gateway}: {message_id} is reported as {status} {reason}",
+                    gateway=report.gateway,
+                    message_id=report.delivery_id.partition(".")[0],
+                    remote_id=report.remote_id,
+                    status=report.status.value,
+                    reason=report.reason,
+                )
             self._dispatcher.poke(lanes)
             if changed and self._changes and report.delivery_id:
                 self._changes.tell((report.delivery_id.partition(".")[0],))
