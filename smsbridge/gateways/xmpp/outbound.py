@@ -113,7 +113,12 @@ class Outbound:
     _in_flight: dict[str, Outcome | None] = field(factory=dict)
     _groups_in_flight: int = 0
     _suspects: dict[str, int] = field(factory=dict)  # delivery id -> streams that it ended alone
+    # The secret of a gateway does not change while it lives; see `XmppService.update`.
+    _keyed: blake2b = field(init=False)
     _log: Logger = field(factory=Logger)
+
+    def __attrs_post_init__(self) -> None:
+        self._keyed = blake2b(digest_size=6, key=self.component.config.secret.encode()[:64])
 
     # -- ids
 
@@ -122,11 +127,9 @@ class Outbound:
         return f"{delivery_id}.{self._tag(delivery_id, bare_jid)}"
 
     def _tag(self, delivery_id: str, bare_jid: str) -> str:
-        return blake2b(
-            f"{delivery_id} {bare_jid}".encode(),
-            digest_size=6,
-            key=self.component.config.secret.encode()[:64],
-        ).hexdigest()
+        digest = self._keyed.copy()
+        digest.update(f"{delivery_id} {bare_jid}".encode())
+        return digest.hexdigest()
 
     def _delivery_of(self, stanza_id: str, jid: str) -> tuple[str, bool]:
         """Return whose stanza this is (empty: nobody's), and whether it is a later part."""
@@ -367,6 +370,19 @@ class Outbound:
             delayed_at = stanzas.stamp(delivery.created_at_ms)
         thread = self.threads.get((to, sender), "") if self.threads else ""
         texts = [(body, "")]
+        if not delivery.media and len(body) * 6 <= stanzas.MAX_BODY_BYTES:
+            return [
+                stanzas.chat_message(
+                    to,
+                    sender,
+                    stanza_id,
+                    body,
+                    delayed_at=delayed_at,
+                    delayed_by=domain,
+                    nick=nick,
+                    thread=thread,
+                )
+            ]
         if len(body) * 6 > stanzas.MAX_BODY_BYTES:
             texts = [(piece, "") for piece in stanzas.split_body(body)]
         if delivery.media:
@@ -504,4 +520,4 @@ class Outbound:
 
 
 def _is_number(sender: str) -> bool:
-    return not sender or is_e164(sender) or (sender.isascii() and sender.isdigit())
+    return not sender or (sender.isascii() and sender.removeprefix("+").isdigit())
