@@ -240,7 +240,7 @@ def trace(call: Call, as_json: bool, message_id: str) -> None:
         click.echo()
         _print_delivery(delivery)
     if not message["deliveries"]:
-        click.echo("\nNobody is to get it: no person has this line.")
+        click.echo("\nNobody is to get it: no person with an address has this line.")
 
 
 def _print_delivery(delivery: Mapping[str, Any]) -> None:
