@@ -27,7 +27,7 @@ from smsbridge.gateways.xmpp.component import Component, Target
 __all__ = ["Presences"]
 
 #: Who has said something this short a time ago is taken to be there.
-_HEARD_S: Final = 60.0
+_HEARD_S: Final = 10.0
 _MOST_HEARD: Final = 10_000
 _MOST_DEVICES: Final = 32  # of one person that are kept track of
 #: The device of a number, since presence with capabilities comes from a full JID (XEP-0115).

@@ -158,7 +158,7 @@ class OnlineTests(PresenceTestCase):
         self.assertIs(self.online(PHONE), True)
 
     def test_who_wrote_just_now_is_there(self) -> None:
-        """For a minute a text counts as presence."""
+        """For some seconds a text counts as presence."""
         self.write()
         self.assertIs(self.online(PHONE), True)
         self.clock.advance(61)
