@@ -13,6 +13,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import smsbridge
+
 ROOT = Path(__file__).parent.parent.parent
 
 #: What is copied to be built: all that git keeps, or would.
@@ -117,3 +119,16 @@ class InstalledTests(SynchronousTestCase):
     def test_twistd_lists_smsbridge(self) -> None:
         """`twistd --help` names smsbridge among what it can start."""
         self.assertRegex(self.python("-c", TWISTD, "--help"), r"\n +smsbridge +Carries texts")
+
+    def test_twistd_explains_smsbridge(self) -> None:
+        """`twistd -n smsbridge --help` names the option for the configuration."""
+        self.assertIn("--config", self.python("-c", TWISTD, "-n", "smsbridge", "--help"))
+
+    def test_command_is_in_place(self) -> None:
+        """`smsbridge --help` and `--version` work."""
+        with tempfile.TemporaryDirectory() as elsewhere:
+            command = built().bin / "smsbridge"
+            self.assertIn("--config", run(command, "--help", cwd=Path(elsewhere)))
+            version = run(command, "--version", cwd=Path(elsewhere))
+
+        self.assertIn(smsbridge.__version__, version)
