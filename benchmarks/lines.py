@@ -66,7 +66,7 @@ def _measure(setup: Setup, section: Section, feed: str) -> None:
         idle_core = 0.0
         if feed == "control":
             resting = Load(bridge=bridge)
-            time.sleep(5)
+            time.sleep(min(5, seconds))
             rested_s, cpu_s = resting.so_far()
             idle_core = cpu_s["bridge"] / rested_s
             command = python(

@@ -33,6 +33,10 @@ __all__ = ["Bridge", "Control", "Prosody", "Setup", "free_port", "wait_until"]
 SECRET = "not-a-secret"
 
 
+def _absolute(path: Path) -> Path:
+    return path.absolute()
+
+
 @frozen(kw_only=True)
 class Setup:
     """
@@ -43,7 +47,7 @@ class Setup:
     """
 
     scale: float = 1.0
-    folder: Path
+    folder: Path = field(converter=_absolute)
     profile: Path | None = None
     seconds: float | None = None
     options: dict[str, str] = field(factory=dict)
