@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
@@ -202,7 +202,7 @@ class Inbound:
         elif not target.recipients:
             self._error(text, _NO_REPLY, text.body)
         elif text.replaces_id:
-            self._begin(self._correct(text, person, target))
+            self._begin(self._correct(text, person, target), text)
         else:
             self._accept(text, person, target, text.body)
 
@@ -259,7 +259,10 @@ class Inbound:
                 self._remember(self._sent, (bare_jid, text.id), known)
             if accepted.duplicate:
                 self._ended_repeat(self.inbox.repeat_reports(accepted.message_id))
-            elif target.jid != addresses.bare(text.recipient):
+                return True
+            if len(target.recipients) > 1:
+                self._tell_separate(bare_jid, person, target)
+            if target.jid != addresses.bare(text.recipient):
                 self._tell_canonical(bare_jid, text.recipient, target)
             return True
 
@@ -297,6 +300,20 @@ class Inbound:
             written_to.partition("/")[0],
             f"Your text is on its way. Answers will come from {target.jid}; write there from now "
             "on.",
+        )
+
+    def _tell_separate(self, bare_jid: str, person: Person, target: Target) -> None:
+        """Tell a user once that a group gets separate texts, so that nobody sees the others."""
+        label = target.line or next(iter(person.lines), "")
+        line = self.component.world.directory.lines.get(label)
+        key = (bare_jid, f"separate {target.jid}")
+        if line is None or line.groups != "separate" or key in self._told:
+            return
+        self._remember(self._told, key, None)
+        self.component.note(
+            bare_jid,
+            target.jid,
+            "Everybody gets a text of their own; answers come one by one, from each number.",
         )
 
     def _to_addressees(self, text: stanzas.Text, person: Person) -> None:
@@ -379,22 +396,30 @@ class Inbound:
 
     def _retraction(self, event: stanzas.Retraction) -> None:
         if self._person(event) is not None:
-            self._begin(self._retract(event))
+            self._begin(self._retract(event), event)
 
     async def _retract(self, event: stanzas.Retraction) -> None:
         known = self._sent.get((addresses.bare(event.sender), event.target_id))
         if known is None or not await self._take_back(known.message_id):
             self._error(event, _TOO_LATE)
 
-    def _begin(self, work: Any) -> None:
-        """Let a coroutine run; what goes wrong in it is one stanza's affair."""
-        Deferred.fromCoroutine(work).addErrback(
-            lambda failure: self._log.failure(
+    def _begin(
+        self, work: Coroutine[Any, Any, None], event: stanzas.Text | stanzas.Retraction
+    ) -> None:
+        """Let a coroutine run; its sender hears of it when it fails."""
+
+        def failed(failure: Failure) -> None:
+            if failure.check(TemporaryFailure):
+                self._error(event, _LATER)
+                return
+            self._log.failure(
                 "{gateway}: a message was not handled",
                 failure=failure,
                 gateway=self.component.label,
             )
-        )
+            self._error(event, BY_REASON["internal"])
+
+        Deferred.fromCoroutine(work).addErrback(failed)
 
     # -- commands
 
@@ -418,7 +443,7 @@ class Inbound:
                     text.id,
                 )
             )
-        self._begin(self._answer(self.bot, text, person, target))
+        self._begin(self._answer(self.bot, text, person, target), text)
 
     async def _answer(
         self, bot: BotHook, text: stanzas.Text, person: Person, target: Target

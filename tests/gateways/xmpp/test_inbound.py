@@ -15,6 +15,7 @@ from smsbridge.gateways.xmpp.outbound import unpack_ref
 from tests.gateways.xmpp.rig import (
     ALICE,
     CONFIG,
+    DIRECTORY,
     DOMAIN,
     NUMBER,
     OTHER,
@@ -110,6 +111,18 @@ class TextTests(GatewayTestCase):
 
         text = self.written()
         self.assertEqual((text.recipients, text.group), ((NUMBER, OTHER), True))
+
+    def test_group_of_separate_texts_is_explained_once(self) -> None:
+        """The user knows why the answers come from each number alone."""
+        line = evolve(DIRECTORY.lines["first"], groups="separate")
+        self.world.directory = evolve(DIRECTORY, lines={**DIRECTORY.lines, "first": line})
+
+        self.write(to=f"{NUMBER},{OTHER}@{DOMAIN}")
+        self.write(to=f"{NUMBER},{OTHER}@{DOMAIN}", stanza_id="m2")
+
+        (told,) = self.heard()
+        self.assertEqual(told["from"], f"{NUMBER},{OTHER}@{DOMAIN}")
+        self.assertIn("one by one", body_of(told))
 
     def test_addressees_in_the_text_are_a_group(self) -> None:
         """XEP-0033: those who see each other get one text, hidden ones their own."""
@@ -401,8 +414,17 @@ class CorrectionTests(GatewayTestCase):
         self.assertEqual(self.error()[:3], ("r1", "modify", "not-acceptable"))
         self.assertNotIn("message-1", self.gateway.outbound.withdrawn)
 
-    def test_fault_of_the_desk_is_logged(self) -> None:
-        """The stream goes on."""
+    def test_correction_while_the_store_is_away_is_told(self) -> None:
+        """The correction is not lost in silence."""
+        self.desk.failure = TemporaryFailure("internal")
+
+        self.correct("hello")
+
+        self.assertEqual(self.error()[:3], ("m2", "wait", "resource-constraint"))
+        self.assertEqual(self.bodies(), ["helo"])
+
+    def test_fault_of_the_desk_is_logged_and_told(self) -> None:
+        """The stream goes on, and nobody waits for an answer."""
 
         def broken(query: QueueQuery) -> Deferred[list[DeliveryRecord]]:
             raise ValueError("bug")
@@ -412,6 +434,7 @@ class CorrectionTests(GatewayTestCase):
         self.retract()
 
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.error()[:3], ("r1", "cancel", "internal-server-error"))
 
 
 class EchoBot:

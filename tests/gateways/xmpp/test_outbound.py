@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from smsbridge.core.directory import Line, Person
-from smsbridge.core.message import Direction, Kind, Media, Sent, Status
+from smsbridge.core.message import Direction, Kind, Media, NotTried, Sent, Status
 from smsbridge.errors import PermanentFailure, TemporaryFailure
 from smsbridge.gateways.xmpp import stanzas
 from smsbridge.gateways.xmpp.outbound import pack_ref, unpack_ref
@@ -70,6 +70,14 @@ class MessageTests(GatewayTestCase):
         _, (message,) = self.deliver(delivery)
 
         self.assertEqual(message["from"], f"bob@{DOMAIN}")
+
+    def test_text_of_the_operator_comes_from_the_bridge(self) -> None:
+        """What no person wrote and no network sent is the bridge's own."""
+        delivery = text_to("t", direction=Direction.INTERNAL, sender="", line="", recipients=())
+
+        _, (message,) = self.deliver(delivery)
+
+        self.assertEqual(message["from"], DOMAIN)
 
     def test_old_text_tells_when_it_came(self) -> None:
         """What waited more than a minute carries the time at which it was accepted."""
@@ -255,6 +263,25 @@ class ReportTests(GatewayTestCase):
             self.assertEqual(message["type"], kind)
             self.clock.advance(61)
             self.server.heard()
+
+    def test_device_that_knows_no_ping_is_there_all_the_same(self) -> None:
+        """It answered, after all; one behind a broken link did not."""
+        report = report_to("r", Status.FAILED, reason="blocked")
+        delivering = self.gateway.deliver("chat/reports", [report])
+        (ping,) = self.heard()
+        self.say(
+            f"<iq type='error' from='{PHONE}' to='{DOMAIN}' id='{ping['id']}'><error "
+            "type='cancel'><feature-not-implemented "
+            "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+        )
+        (message,) = self.confirm()
+        self.assertEqual(message["type"], "error")
+        self.successResultOf(delivering)
+
+        delivering = self.gateway.deliver("chat/reports", [report])
+        self.server.transport.lose()
+        (outcome,) = self.successResultOf(delivering)
+        self.assertIsInstance(outcome, TemporaryFailure)
 
     def test_who_wrote_just_now_is_not_asked(self) -> None:
         """The usual refusal comes at once."""
@@ -524,6 +551,31 @@ class LinkTests(GatewayTestCase):
         self.server.answers_ping()
         self.server.answers_ping()
         self.assertEqual(self.successResultOf(delivering), [Sent(), Sent()])
+
+    def test_batch_that_takes_too_long_leaves_the_rest_untried(self) -> None:
+        """What has not left goes back to the queue, before the attempt counts as lost."""
+        self.server.heard()
+        batch = [text_to(f"t{n}", "x" * 1000) for n in range(500)]
+        delivering = self.gateway.deliver("chat", batch)
+        for _ in range(2):
+            self.clock.advance(25)
+            self.confirm()
+
+        outcomes = self.successResultOf(delivering)
+
+        self.assertEqual(outcomes[0], Sent())
+        self.assertEqual(outcomes[-1], NotTried())
+
+    def test_full_window_leaves_it_queued(self) -> None:
+        """No more is under way at once than the window holds."""
+        waiting = [
+            self.gateway.deliver("chat", [text_to(f"{lane}{n}", "x" * 900) for n in range(180)])
+            for lane in range(6)
+        ]
+
+        (outcome, *_) = self.successResultOf(waiting[-1])
+        self.assertIsInstance(outcome, TemporaryFailure)
+        self.assertNoResult(waiting[0])
 
     def test_first_end_of_the_stream_convicts_nobody(self) -> None:
         """A text that was alone on its way when something else was bad gets another chance."""
