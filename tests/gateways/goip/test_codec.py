@@ -684,7 +684,7 @@ class RobustnessTests(SynchronousTestCase):
         event = codec.decode(datagram)
 
         wanted = text[:-1] if text.endswith(("\n", "\0")) else text
-        if id_ not in ("(null)", "<NULL>") and sender not in ("(null)", "<NULL>"):
+        if not {"(null)", "<NULL>"} & {id_, password, sender}:
             self.assertEqual(event, codec.Received(recvid, id_, password, sender, "", wanted))
 
     @many
