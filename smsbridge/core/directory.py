@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,7 +18,17 @@ from attrs import define, frozen
 
 from smsbridge.core.address import read_country, read_extensions, read_jids, read_sip_users
 from smsbridge.core.segments import Charset
-from smsbridge.keys import boolean, decimal, duration, key, one_of, pattern, whole, words
+from smsbridge.keys import (
+    boolean,
+    decimal,
+    duration,
+    file_path,
+    key,
+    one_of,
+    pattern,
+    whole,
+    words,
+)
 
 __all__ = ["ADDRESS_KINDS", "Directory", "Line", "Person", "World"]
 
@@ -124,10 +135,11 @@ class Person:
         convert=str.strip,
         example="+12025550188",
     )
-    contacts: str = key(
+    contacts: Path | None = key(
         "A vCard file (.vcf) with the names of the person's contacts, shown instead of numbers.",
-        default="",
-        convert=str.strip,
+        default=None,
+        convert=file_path,
+        example="john.vcf",
     )
     admin: bool = key(
         "Whether this person may use the commands of operators.", default=False, convert=boolean
@@ -217,11 +229,13 @@ class Directory:
         :param added: (kind, address, person); unknown persons and known addresses are passed over.
         """
         persons = dict(self.persons)
+        taken = set(self._by_address)
         for kind, address, label in added:
             person = persons.get(label)
-            if person is not None and self.person_at(kind, address) is None:
+            if person is not None and (kind, address) not in taken:
                 more: Any = {kind: (*person.addresses(kind), address)}
                 persons[label] = attrs.evolve(person, **more)
+                taken.add((kind, address))
         return attrs.evolve(self, persons=persons)
 
     @cached_property

@@ -271,9 +271,9 @@ class XmppService(Service):
 
     def _read_contacts(self) -> None:
         wanted = [
-            Wanted(person.label, Path(person.contacts), self.component.country(person))
+            Wanted(person.label, person.contacts, self.component.country(person))
             for person in self.component.world.directory.persons.values()
-            if person.contacts
+            if person.contacts is not None
         ]
         if self._reading_contacts or not (wanted or self.component.names):
             return

@@ -124,7 +124,7 @@ class LifeTests(GatewayTestCase):
         path = Path(self.mktemp())
         card = "BEGIN:VCARD\nVERSION:3.0\nFN:{}\nTEL:" + NUMBER + "\nEND:VCARD\n"
         path.write_text(card.format("Ann"), "utf-8")
-        person = Person(label="alice", xmpp=(ALICE,), contacts=str(path))
+        person = Person(label="alice", xmpp=(ALICE,), contacts=path)
         world = World(directory=evolve(DIRECTORY, persons={"alice": person}))
 
         def at_once(function: Any, *arguments: Any) -> Deferred[Any]:
@@ -149,7 +149,7 @@ class LifeTests(GatewayTestCase):
 
     def test_reactor_without_threads_keeps_the_link(self) -> None:
         """Contacts stay unread, and that is logged."""
-        person = Person(label="alice", xmpp=(ALICE,), contacts="/nowhere.vcf")
+        person = Person(label="alice", xmpp=(ALICE,), contacts=Path("/nowhere.vcf"))
         self.world.directory = evolve(DIRECTORY, persons={"alice": person})
 
         self.clock.advance(30)
