@@ -161,6 +161,12 @@ class FromNetworkTests(InboxCase):
         (attempt,) = self.rig.chat.attempts
         self.assertEqual(attempt.batch[0].parties, (NUMBER, OTHER, "bad number"))
 
+    def test_a_text_to_us_alone_is_no_group(self) -> None:
+        """A peer that names our number as the only recipient says nothing new."""
+        self.committed(self.rig.text("hi", recipients=("+12025550101",)))
+
+        self.assertEqual(self.rig.store.records()[0].conversation, f"two|{NUMBER}")
+
     def test_a_line_without_a_number_is_shown_by_name(self) -> None:
         """Who gets a text sees which line it came from."""
         self.with_line(number="")
@@ -316,6 +322,18 @@ class FromPersonTests(InboxCase):
 
         self.assertEqual(again, Accepted(message_id=first.message_id, duplicate=True))
         self.assertEqual(self.inbox.daily.of("one", self.rig.now_ms()), 1)
+
+    def test_a_repeat_does_not_make_a_key_live_longer(self) -> None:
+        """Only the first text of a key says until when it counts."""
+        self.committed(self.rig.send("old", dedup_key="1", dedup_for_s=60.0))
+        self.inbox._recent.clear()
+        self.rig.pass_time(50.0)
+        self.committed(self.rig.send("old", dedup_key="1", dedup_for_s=60.0))
+        self.rig.pass_time(20.0)
+
+        again = self.committed(self.rig.send("new", dedup_key="1", dedup_for_s=60.0))
+
+        self.assertFalse(again.duplicate)
 
     def test_remembers_a_bounded_number(self) -> None:
         """Memory holds the latest keys, the store the rest."""

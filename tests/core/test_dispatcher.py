@@ -1,0 +1,970 @@
+"""
+Tests of the dispatcher on a real store: claims, outcomes, order, pace, recovery and the end.
+
+What must hold in every order of events is in `test_schedules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionLost
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from smsbridge.core import dispatcher as module
+from smsbridge.core.message import (
+    Delivery,
+    DeliveryReport,
+    NotTried,
+    Origin,
+    Outcome,
+    Sent,
+    Status,
+)
+from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
+from smsbridge.interfaces import IGateway, ILanes
+from tests.core.gateways import ScriptedGateway, all_sent
+from tests.core.rig import JOHN, NOW, OTHER, Rig
+
+CHAT, ONE, TWO = "chat:stream", "box/one", "box/two"
+PHONE = Origin(gateway="chat", address=f"{JOHN}/phone", ref="m1", wants_report=True)
+
+
+class DispatcherCase(SynchronousTestCase):
+    """A dispatcher that runs, with the lanes of `open_lanes` open."""
+
+    open_lanes: Sequence[str] = (CHAT, ONE)
+
+    def setUp(self) -> None:
+        """Start the core."""
+        self.rig = self.make_rig()
+        self.rig.start(*self.open_lanes)
+        self.dispatcher = self.rig.dispatcher
+        self.chat, self.box = self.rig.chat, self.rig.box
+
+    def make_rig(self, **gateways: ScriptedGateway) -> Rig:
+        """Make a core that is cleaned up."""
+        rig = Rig(self.mktemp(), **gateways)
+        self.addCleanup(rig.close)
+        return rig
+
+    def lane(self, name: str) -> Any:
+        """Return what the dispatcher knows of a lane."""
+        return self.dispatcher._lanes[name]
+
+
+class SendingTests(DispatcherCase):
+    """From the store to the gateway and back."""
+
+    def test_fakes_are_what_they_stand_for(self) -> None:
+        """The scripted gateway provides `IGateway`, the dispatcher `ILanes`."""
+        verifyObject(IGateway, self.chat)
+        verifyObject(ILanes, self.dispatcher)
+
+    def test_claims_before_the_first_byte(self) -> None:
+        """What a gateway gets is marked as being sent in the store already."""
+        self.rig.send("hi")
+        self.rig.commit()
+        self.assertEqual((self.box.attempts, self.rig.statuses()), ([], ["queued"]))
+
+        self.rig.commit()
+
+        (attempt,) = self.box.attempts
+        self.assertEqual((attempt.lane, attempt.bodies), (ONE, ["hi"]))
+        self.assertEqual((attempt.batch[0].status, attempt.batch[0].attempts), ("sending", 1))
+        (row,) = self.rig.store.rows()
+        self.assertEqual((row.status, row.attempts), ("sending", 1))
+        self.assertEqual(row.due_at_ms, NOW + 60_000 + 60_000)
+
+    def test_records_every_kind_of_outcome(self) -> None:
+        """Sent, delivered, refused for good, refused for now, lost, and not tried at all."""
+        self.rig.shut(ONE)
+        self.box.batch_size = 8
+        for number in range(6):
+            self.rig.send(f"t{number}", f"+1202555013{number}")
+        self.rig.settle()
+        self.rig.open(ONE)
+        self.lane(ONE).size = 8
+        self.rig.settle()
+
+        self.box.attempts[0].settle(
+            Sent("r1"),
+            Sent(delivered=True),
+            PermanentFailure("rejected"),
+            TemporaryFailure("unreachable"),
+            UnknownOutcome(),
+            NotTried(),
+        )
+        self.rig.settle()
+
+        rows = [(row.status, row.attempts) for row in self.rig.store.rows()]
+        self.assertEqual(
+            rows,
+            [
+                ("sent", 1),
+                ("delivered", 1),
+                ("failed", 1),
+                ("queued", 1),
+                ("uncertain", 1),
+                ("sending", 1),
+            ],
+        )
+        self.assertEqual(self.box.bodies[1:], [["t5"]])
+        self.assertEqual(
+            dict(self.rig.counts.settled),
+            {("box", s): 1 for s in ("sent", "delivered", "failed", "uncertain")},
+        )
+        self.assertEqual(dict(self.rig.counts.retried), {("box", "unreachable"): 1})
+
+    def test_retries_after_a_growing_delay(self) -> None:
+        """A text that is refused for now comes again, later each time."""
+        self.rig.send("hi")
+        self.rig.settle()
+        self.box.answer = lambda batch: [TemporaryFailure("unreachable")] * len(batch)
+        self.box.attempts[0].settle(TemporaryFailure("unreachable"))
+        self.rig.settle()
+        self.rig.pass_time(9.0)
+        self.assertEqual(len(self.box.attempts), 1)
+
+        self.rig.pass_time(2.0)
+        self.assertEqual(len(self.box.attempts), 2)
+        self.rig.pass_time(18.0)
+        self.assertEqual(len(self.box.attempts), 2)
+        self.rig.pass_time(4.0)
+
+        self.assertEqual([a.batch[0].attempts for a in self.box.attempts], [1, 2, 3])
+
+    def test_a_later_text_waits_for_an_earlier_one_of_its_conversation(self) -> None:
+        """While one is retried, the next of the same conversation waits; another goes on."""
+        self.rig.send("first")
+        self.rig.send("second")
+        self.rig.send("other", OTHER)
+        self.rig.settle()
+        self.box.attempts[0].settle(TemporaryFailure("unreachable"))
+        self.rig.settle()
+        self.assertEqual(self.box.bodies[1:], [["other"]])
+        self.box.attempts[1].settle()
+        self.box.answer = all_sent
+
+        self.rig.pass_time(15.0)
+
+        self.assertEqual([b for batch in self.box.bodies[2:] for b in batch], ["first", "second"])
+
+    def test_waits_as_long_as_the_peer_asks(self) -> None:
+        """A peer that names a time is not asked before."""
+        self.rig.send("hi")
+        self.rig.settle()
+        self.box.attempts[0].settle(TemporaryFailure("throttled", retry_after_s=60.0))
+        self.rig.settle()
+        self.rig.pass_time(58.0)
+        self.assertEqual(len(self.box.attempts), 1)
+
+        self.rig.pass_time(5.0)
+
+        self.assertEqual(len(self.box.attempts), 2)
+
+    def test_gives_up_what_would_come_too_late(self) -> None:
+        """A retry after the end of its life is none."""
+        lines = dict(self.rig.world.directory.lines)
+        lines["one"] = evolve(lines["one"], expire=5.0)
+        self.rig.world.directory = evolve(self.rig.world.directory, lines=lines)
+        self.rig.send("hi", origin=PHONE)
+        self.rig.settle()
+
+        self.box.attempts[0].settle(TemporaryFailure("unreachable", "Nobody is there."))
+        self.rig.settle()
+
+        self.assertEqual(self.rig.statuses()[0], "expired")
+        self.assertEqual(self.chat.attempts[-1].batch[0].reported, "expired")
+        self.assertEqual(self.rig.counts.settled["box", Status.EXPIRED], 1)
+
+    def test_does_not_send_what_is_too_old(self) -> None:
+        """A text whose life ended while it waited in memory is not sent any more."""
+        lines = dict(self.rig.world.directory.lines)
+        lines["one"] = evolve(lines["one"], expire=30.0)
+        self.rig.world.directory = evolve(self.rig.world.directory, lines=lines)
+        for number in range(3):
+            self.rig.send(f"t{number}")
+        self.rig.settle()
+        self.rig.clock.advance(31.0)
+
+        self.box.attempts[0].settle()
+        self.rig.settle()
+
+        self.assertEqual(self.box.bodies, [["t0"]])
+        self.assertEqual(self.rig.statuses(), ["sent", "expired", "expired"])
+
+    def test_an_attempt_that_is_not_settled_is_lost(self) -> None:
+        """A gateway that never answers leaves an uncertain text, and the lane goes on."""
+        self.rig.send("lost", origin=PHONE)
+        self.rig.send("next", OTHER)
+        self.rig.settle()
+
+        self.rig.pass_time(61.0)
+
+        self.assertEqual(self.rig.statuses()[0], "uncertain")
+        self.assertEqual(self.box.bodies, [["lost"], ["next"]])
+        self.assertEqual(self.chat.attempts[-1].batch[0].reported, "uncertain")
+
+    def test_a_lost_attempt_is_repeated_where_repeats_are_recognized(self) -> None:
+        """The next hop knows a repeat, so it may be tried again."""
+        self.rig.text("hi")
+        self.rig.settle()
+
+        self.rig.pass_time(45.0)
+
+        self.assertEqual(self.chat.bodies, [["hi"], ["hi"]])
+        ids = {attempt.batch[0].delivery_id for attempt in self.chat.attempts}
+        self.assertEqual(len(ids), 1)
+
+    def test_a_gateway_that_breaks_does_not_end_the_lane(self) -> None:
+        """An error, too few outcomes, and outcomes that are none: all are lost attempts."""
+        answers: list[Any] = [fail(ConnectionLost()), [], [None], "x"]
+
+        def deliver(lane: str, batch: Sequence[Delivery]) -> Deferred[Any]:
+            answer = answers.pop(0)
+            if answer == "x":
+                raise ZeroDivisionError("a bug")
+            if isinstance(answer, Deferred):
+                return answer
+            done: Deferred[Sequence[Outcome]] = Deferred()
+            done.callback(answer)
+            return done
+
+        self.box.batch_size = 1
+        self.box.deliver = deliver  # type: ignore[method-assign]
+        for number in range(4):
+            self.rig.send(f"t{number}")
+        self.rig.settle()
+
+        self.assertEqual(self.rig.statuses(), ["uncertain"] * 4)
+        self.assertEqual(len(self.flushLoggedErrors(ConnectionLost, ZeroDivisionError)), 2)
+
+    def test_peers_words_do_not_spoil_the_record(self) -> None:
+        """Whatever a peer says, the outcome of the whole batch is stored."""
+        self.rig.send("t0")
+        self.rig.settle()
+        self.box.attempts[0].settle(Sent("id\x00" + "9" * 300))
+        self.rig.send("t1")
+        self.rig.settle()
+        self.box.attempts[1].settle(PermanentFailure("rejected", detail="\ud800" + "x" * 9000))
+        self.rig.settle()
+
+        first, second = (record.deliveries[0] for record in self.rig.store.records())
+        self.assertEqual((first.status, first.remote_id[:4]), ("sent", "id\ufffd9"))
+        self.assertEqual(len(first.remote_id), 255)
+        self.assertEqual(second.status, "failed")
+        self.assertIn("\ufffdxxx", second.text)
+
+    def test_watchers_see_every_step(self) -> None:
+        """Who follows sees queued, sending and sent."""
+        steps: list[str] = []
+        self.rig.changes.watch(lambda ids: steps.append(self.rig.statuses()[0]))
+        self.box.answer = all_sent
+
+        self.rig.send("hi")
+        self.rig.settle()
+
+        self.assertEqual(steps, ["queued", "sending", "sent"])
+
+    def test_the_sender_hears_of_the_next_hop_where_the_line_says_so(self) -> None:
+        """With `receipts = submitted` the receipt comes when the next hop took the text."""
+        lines = dict(self.rig.world.directory.lines)
+        lines["one"] = evolve(lines["one"], receipts="submitted")
+        self.rig.world.directory = evolve(self.rig.world.directory, lines=lines)
+        self.box.answer = self.chat.answer = all_sent
+
+        self.rig.send("hi", origin=PHONE)
+        self.rig.settle()
+
+        (attempt,) = self.chat.attempts
+        self.assertEqual(attempt.batch[0].reported, "sent")
+
+    def test_a_line_that_was_removed_has_no_pace_and_no_receipts(self) -> None:
+        """What still waits for a line that is not configured any more is sent as it is."""
+        self.rig.shut(ONE)
+        self.rig.send("hi", origin=PHONE)
+        self.rig.settle()
+        self.rig.world.directory = evolve(self.rig.world.directory, lines={})
+        self.box.answer = all_sent
+
+        self.rig.open(ONE)
+        self.rig.settle()
+
+        self.assertEqual(self.rig.statuses(), ["sent"])
+
+
+class LaneTests(DispatcherCase):
+    """Lanes that open and close, fill and overflow."""
+
+    def test_unknown_gateways_have_no_lanes(self) -> None:
+        """Nothing comes of a lane whose gateway is not there."""
+        self.dispatcher.open("ghost", "ghost/1")
+        self.dispatcher.close("ghost", "ghost/1", "peer-down")
+
+        self.assertEqual(self.dispatcher.lane_states(), {("chat", "open"): 1, ("box", "open"): 1})
+        self.assertEqual(self.dispatcher.lane_of("ghost", "one", ""), "ghost")
+        self.assertFalse(self.dispatcher.recognizes_repeats("ghost"))
+        self.assertTrue(self.dispatcher.recognizes_repeats("chat"))
+        self.assertIsNone(self.dispatcher.reserve("ghost/1"))
+        self.assertEqual(self.dispatcher.lease_ms("ghost"), 60_000)
+
+    def test_says_why_a_lane_is_closed(self) -> None:
+        """A sender may ask why it takes so long."""
+        self.rig.shut(ONE, "line-down", "No network.")
+
+        self.assertEqual(self.dispatcher.why_closed(ONE), ("line-down", "No network."))
+        self.assertEqual(self.dispatcher.why_closed("never/seen"), ("peer-down", ""))
+        self.assertIsNone(self.dispatcher.why_closed(CHAT))
+        self.assertEqual(self.dispatcher.lane_states()["box", "closed"], 1)
+
+    def test_a_closed_lane_keeps_what_waits(self) -> None:
+        """Nothing is tried and no attempt counts; opening sends everything in order."""
+        self.rig.shut(ONE)
+        for number in range(3):
+            self.rig.send(f"t{number}")
+        self.rig.pass_time(5.0)
+        self.assertEqual(self.box.attempts, [])
+        self.box.answer = all_sent
+
+        self.rig.open(ONE)
+        self.rig.open(ONE)
+        self.rig.settle()
+
+        self.assertEqual([b for batch in self.box.bodies for b in batch], ["t0", "t1", "t2"])
+
+    def test_closing_gives_back_what_was_born_sending(self) -> None:
+        """What waits in memory, half on its way, is queued again and counts no attempt."""
+        for number in range(3):
+            self.rig.text(f"t{number}")
+        self.rig.settle()
+        self.assertEqual(self.chat.bodies, [["t0"]])
+
+        self.rig.shut(CHAT)
+        self.rig.settle()
+
+        rows = [(row.status, row.attempts) for row in self.rig.store.rows()]
+        self.assertEqual(rows, [("sending", 1), ("queued", 0), ("queued", 0)])
+        self.chat.attempts[0].settle()
+        self.rig.open(CHAT)
+        self.rig.settle()
+        self.assertEqual(self.chat.bodies, [["t0"], ["t1", "t2"]])
+
+    def test_closing_while_a_claim_is_under_way(self) -> None:
+        """What is claimed for a lane that closed meanwhile is released."""
+        self.rig.send("hi")
+        self.rig.commit()
+        self.rig.shut(ONE)
+        self.rig.settle()
+
+        self.assertEqual(self.box.attempts, [])
+        (row,) = self.rig.store.rows()
+        self.assertEqual((row.status, row.attempts), ("queued", 0))
+
+    def test_closing_while_a_text_is_committed(self) -> None:
+        """A text born sending for a lane that closed before its commit is queued again."""
+        self.rig.text("hi")
+        self.rig.shut(CHAT)
+        self.rig.settle()
+        self.assertEqual(self.rig.statuses(), ["queued"])
+
+        self.rig.open(CHAT)
+        self.rig.settle()
+
+        self.assertEqual(self.chat.bodies, [["hi"]])
+
+    def test_a_refusal_of_a_lane_that_closed_comes_back_at_once(self) -> None:
+        """The lane holds it back; when it opens there is nothing to wait for."""
+        self.rig.send("hi")
+        self.rig.settle()
+        self.rig.shut(ONE)
+        self.box.attempts[0].settle(TemporaryFailure("peer-down"))
+        self.rig.settle()
+        self.assertEqual(len(self.box.attempts), 1)
+
+        self.rig.open(ONE)
+        self.rig.settle()
+
+        self.assertEqual(len(self.box.attempts), 2)
+
+    def test_reopening_throws_away_an_older_look_into_the_store(self) -> None:
+        """What was read before a lane closed says nothing about it afterwards."""
+        self.rig.shut(ONE)
+        self.rig.send("hi")
+        self.rig.settle()
+        self.rig.open(ONE)
+        self.rig.shut(ONE)
+        self.rig.open(ONE)
+        self.box.answer = all_sent
+
+        self.rig.settle()
+
+        self.assertEqual(self.box.bodies, [["hi"]])
+        self.assertTrue(self.lane(ONE).complete)
+
+    def test_what_overflows_is_not_overtaken(self) -> None:
+        """A text that has a place is not sent before an earlier one that found none."""
+        self.patch(module, "_IN_MEMORY", 3)
+        self.rig.text("t0")
+        self.rig.commit()
+        for number in (1, 2, 3):
+            self.rig.text(f"t{number}")  # the last finds no place
+        self.rig.commit(2)
+        for number in (4, 5, 6, 7):
+            self.rig.text(f"t{number}")
+        self.chat.answer = all_sent
+        self.chat.attempts[0].settle()
+        self.rig.text("t8")
+
+        self.rig.settle()
+
+        sent = [body for batch in self.chat.bodies for body in batch]
+        self.assertEqual(sent, [f"t{number}" for number in range(9)])
+
+    def test_a_place_reserved_behind_an_unreserved_text_is_void(self) -> None:
+        """When the lane must ask the store for one, what comes after it is asked for, too."""
+        self.chat.batch_size = 1
+        self.rig.shut(CHAT)
+        self.rig.open(CHAT)
+        unreserved = self.rig.text("first")
+        self.rig.commit(0)
+        self.lane(CHAT).complete = True  # as if the lane's look had come back just now
+        self.rig.text("second")
+        self.dispatcher.poke([CHAT])
+
+        self.rig.settle()
+
+        self.successResultOf(unreserved)
+        self.assertEqual(self.chat.bodies, [["first"]])
+        self.chat.answer = all_sent
+        self.chat.attempts[0].settle()
+        self.rig.settle()
+        self.assertEqual(self.chat.bodies, [["first"], ["second"]])
+
+    def test_a_full_lane_takes_no_reservations(self) -> None:
+        """Memory is bounded; the store is the queue."""
+        self.patch(module, "_IN_MEMORY", 2)
+        self.assertIsNotNone(self.dispatcher.reserve(CHAT))
+        self.assertIsNotNone(self.dispatcher.reserve(CHAT))
+        self.assertIsNone(self.dispatcher.reserve(CHAT))
+
+    def test_large_backlogs_are_read_in_parts(self) -> None:
+        """More than one look is needed, and everything arrives in order."""
+        self.patch(module, "_REFILL", 4)
+        self.rig.shut(CHAT)
+        for number in range(21):
+            self.rig.text(f"t{number}")
+        self.rig.settle()
+        self.chat.answer = all_sent
+
+        self.rig.open(CHAT)
+        self.rig.settle()
+
+        self.assertEqual(
+            [b for batch in self.chat.bodies for b in batch], [f"t{n}" for n in range(21)]
+        )
+        self.assertTrue(self.lane(CHAT).complete)
+
+    def test_a_fast_lane_gets_larger_batches_and_a_slow_one_smaller(self) -> None:
+        """A peer that takes one at a time is found out by its pace."""
+        self.rig.shut(ONE)
+        for number in range(12):
+            self.rig.send(f"t{number}", f"+1202555014{number % 10}")
+        self.rig.settle()
+        self.rig.open(ONE)
+        self.rig.settle()
+        sizes = []
+        for took in (0.0, 0.0, 0.0, 0.3, 0.1):
+            attempt = self.box.attempts[-1]
+            sizes.append(len(attempt.batch))
+            self.rig.clock.advance(took)
+            attempt.settle()
+            self.rig.settle()
+
+        self.assertEqual(sizes, [1, 2, 4, 4, 1])
+
+    def test_a_lane_keeps_its_pace(self) -> None:
+        """Between two texts of a line lies the time that its configuration asks for."""
+        lines = dict(self.rig.world.directory.lines)
+        lines["one"] = evolve(lines["one"], pace=3.0)
+        self.rig.world.directory = evolve(self.rig.world.directory, lines=lines)
+        times: list[float] = []
+
+        def answer(batch: Sequence[Delivery]) -> Sequence[Outcome]:
+            times.append(self.rig.clock.seconds())
+            return all_sent(batch)
+
+        self.box.answer = answer
+        for number in range(3):
+            self.rig.send(f"t{number}")
+        self.rig.settle()
+        self.rig.pass_time(10.0, 0.5)
+
+        self.assertEqual(times, [0.0, 3.0, 6.0])
+        self.assertEqual(self.box.bodies, [["t0"], ["t1"], ["t2"]])
+
+    def test_what_waits_too_long_in_memory_is_asked_for_again(self) -> None:
+        """The store may take back what was born sending; it is not sent behind its back."""
+        self.chat.batch_size = 1
+        self.chat.settle_within_s = 500.0
+        for number in range(3):
+            self.rig.text(f"t{number}")
+        self.rig.settle()
+        self.rig.clock.advance(61.0)
+        self.rig.settle()
+        self.chat.answer = all_sent
+
+        self.chat.attempts[0].settle()
+        self.rig.pass_time(5.0)
+
+        self.assertEqual(self.chat.bodies, [["t0"], ["t1"], ["t2"]])
+        self.assertEqual(self.rig.statuses(), ["sent"] * 3)
+        self.assertEqual([a.batch[0].attempts for a in self.chat.attempts], [1, 1, 1])
+
+    def test_a_claim_that_took_too_long_is_released(self) -> None:
+        """After an outage the lease of a claim may be over before the first byte."""
+        self.rig.send("hi")
+        self.rig.commit()
+        self.rig.clock.pump([0])
+        self.rig.clock.rightNow += 300.0  # the database was away, and no timer ran
+        self.rig.commit()
+        self.assertEqual(self.box.attempts, [])
+
+        self.rig.settle()
+
+        (attempt,) = self.box.attempts
+        self.assertEqual(attempt.batch[0].attempts, 1)
+
+
+class StoreTroubleTests(DispatcherCase):
+    """A store that refuses for a while."""
+
+    def fails(self, operation: str, error: Exception | None = None) -> None:
+        """Let an operation of the store fail."""
+        self.rig.store.writer.fails[operation] = error or TemporaryFailure("internal")
+
+    def works(self) -> None:
+        """Let the store work again."""
+        self.rig.store.writer.fails.clear()
+
+    def test_a_claim_that_fails_is_made_again(self) -> None:
+        """The lane rests a second and goes on."""
+        self.box.answer = all_sent
+        self.fails("Claim")
+        self.rig.send("hi")
+        self.rig.settle()
+        self.assertEqual(self.rig.statuses(), ["queued"])
+
+        self.works()
+        self.rig.pass_time(2.0)
+
+        self.assertEqual(self.rig.statuses(), ["sent"])
+
+    def test_nothing_overtakes_what_could_not_be_claimed(self) -> None:
+        """What was born sending behind a text that cannot be claimed goes back with it."""
+        self.patch(module, "_IN_MEMORY", 1)
+        self.rig.text("t0")
+        self.rig.settle()
+        self.rig.text("t1")
+        self.patch(module, "_IN_MEMORY", 10)
+        self.lane(CHAT).reserved = 10
+        self.rig.text("t2")  # finds no place, so that it must be claimed
+        self.lane(CHAT).reserved = 1
+        self.rig.text("t3")
+        self.rig.settle()
+        self.fails("Claim")
+        self.chat.attempts[0].settle()
+        self.rig.settle()
+        self.works()
+        self.chat.answer = all_sent
+
+        self.rig.pass_time(3.0)
+
+        sent = [body for batch in self.chat.bodies for body in batch]
+        self.assertEqual(sent, ["t0", "t1", "t2", "t3"])
+
+    def test_a_claim_that_breaks_does_not_end_the_lane(self) -> None:
+        """A bug is logged, and the lane tries again, however long it takes."""
+        self.box.answer = all_sent
+        self.fails("Claim", ZeroDivisionError("a bug"))
+        self.rig.send("hi")
+        self.rig.settle()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.rig.pass_time(30.0)
+        self.assertGreater(len(self.flushLoggedErrors(ZeroDivisionError)), 20)
+
+        self.works()
+        self.rig.pass_time(2.0)
+
+        self.assertEqual(self.rig.statuses(), ["sent"])
+
+    def test_a_look_into_the_store_that_fails_is_made_again(self) -> None:
+        """An open lane never sleeps for good."""
+        self.box.answer = all_sent
+        self.rig.shut(ONE)
+        self.rig.send("hi")
+        self.rig.settle()
+        self.rig.pass_time(20.0)
+        self.fails("Refill")
+        self.rig.open(ONE)
+        self.rig.settle()
+        self.works()
+
+        self.rig.pass_time(1.0)
+
+        self.assertEqual(self.rig.statuses(), ["sent"])
+
+    def test_a_sweep_that_fails_is_made_up_for(self) -> None:
+        """A retry that became due while the store refused is found afterwards."""
+        self.rig.send("hi")
+        self.rig.settle()
+        self.box.attempts[0].settle(TemporaryFailure("unreachable"))
+        self.rig.settle()
+        self.box.answer = all_sent
+        self.fails("LanesDue")
+        self.rig.pass_time(60.0)
+        self.assertEqual(self.rig.statuses(), ["queued"])
+        self.works()
+
+        self.rig.pass_time(2.0)
+
+        self.assertEqual(self.rig.statuses(), ["sent"])
+
+    def test_a_record_that_is_refused_is_logged_and_decided_later(self) -> None:
+        """Without its outcome an attempt counts as interrupted when its lease is over."""
+        self.fails("Settle")
+        self.rig.send("hi")
+        self.rig.settle()
+        self.box.attempts[0].settle()
+        self.rig.settle()
+        self.assertEqual(self.rig.statuses(), ["sending"])
+        self.works()
+
+        self.rig.pass_time(140.0)
+
+        self.assertEqual(self.rig.statuses(), ["uncertain"])
+
+    def test_looking_after_survives_a_refusing_store(self) -> None:
+        """The caretaker comes again."""
+        for name in ("TellWaiting", "Recover", "LanesDue"):
+            self.fails(name, ZeroDivisionError("a bug") if name == "Recover" else None)
+        self.rig.pass_time(31.0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.works()
+        self.rig.shut(ONE, "line-down", "No network.")
+        self.rig.send("hi", origin=PHONE)
+        self.rig.pass_time(140.0)
+
+        (attempt,) = self.chat.attempts
+        self.assertEqual(
+            (attempt.batch[0].reported, attempt.batch[0].reason, attempt.batch[0].body),
+            ("queued", "line-down", "No network."),
+        )
+
+
+class LookingAfterTests(DispatcherCase):
+    """What time brings."""
+
+    def test_a_bug_does_not_end_the_rounds(self) -> None:
+        """What breaks one sweep does not stop the next."""
+        poke = self.dispatcher.poke
+        broken = [ZeroDivisionError("a bug")]
+
+        def poke_or_break(lanes: Any) -> None:
+            if broken:
+                raise broken.pop()
+            poke(lanes)
+
+        self.patch(self.dispatcher, "poke", poke_or_break)
+        self.rig.pass_time(1.0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.rig.send("hi")
+        self.rig.settle()
+        self.box.attempts[0].settle(TemporaryFailure("unreachable"))
+
+        self.rig.pass_time(15.0)
+
+        self.assertEqual(len(self.box.attempts), 2)
+
+    def test_senders_hear_that_a_text_waits_once(self) -> None:
+        """After two minutes the reason is told, and not again."""
+        self.chat.answer = all_sent
+        self.rig.shut(ONE, "line-down", "No network.")
+        self.rig.send("hi", origin=PHONE)
+
+        self.rig.pass_time(110.0)
+        self.assertEqual(self.chat.attempts, [])
+        self.rig.pass_time(300.0)
+
+        self.assertEqual([a.batch[0].reported for a in self.chat.attempts], ["queued"])
+
+    def test_nobody_hears_without_a_time(self) -> None:
+        """With `notify_after = 0` nobody is told, and what is too old is given up all the same."""
+        self.chat.answer = all_sent
+        self.dispatcher.notify_after_s = 0.0
+        self.rig.shut(ONE)
+        self.rig.send("hi", origin=PHONE)
+        self.rig.pass_time(300.0, 15.0)
+        self.assertEqual(self.chat.attempts, [])
+
+        self.rig.pass_time(48 * 3600.0, 3600.0)
+
+        self.assertEqual([a.batch[0].reported for a in self.chat.attempts], ["expired"])
+
+    def test_finds_what_the_hop_gave_back_on_a_busy_lane(self) -> None:
+        """A text that bounced is sent again, although its lane never rests."""
+        self.chat.batch_size = 1
+        accepted = self.rig.text("bounced")
+        self.rig.settle()
+        self.chat.attempts[0].settle()
+        self.rig.settle()
+        name = f"{self.successResultOf(accepted).message_id}.0"
+        self.rig.inbox.report(
+            DeliveryReport(gateway="chat", status=Status.QUEUED, delivery_id=name)
+        )
+        self.rig.text("first", OTHER)
+        for number in range(60):
+            self.rig.text(f"t{number}", OTHER)
+            self.rig.pass_time(1.0)
+            self.assertTrue(self.lane(CHAT).busy)
+            self.chat.attempts[-1].settle()
+            self.rig.settle()
+
+        sent = [body for batch in self.chat.bodies for body in batch]
+        self.assertEqual(sent.count("bounced"), 2)
+
+    def test_takes_over_what_a_dead_node_left(self) -> None:
+        """The work of another node whose lease is over is taken up."""
+        self.chat.answer = all_sent
+        self.rig.shut(CHAT)
+        self.rig.text("hi")
+        self.rig.settle()
+        self.rig.store.writer.run(
+            lambda connection: connection.exec_driver_sql(
+                "UPDATE deliveries SET status = 'sending', owner = 'other', due_at_ms = ?",
+                (NOW + 20_000,),
+            )
+        )
+        self.rig.open(CHAT)
+        self.rig.pass_time(14.0)
+        self.assertEqual(self.chat.attempts, [])
+
+        self.rig.pass_time(20.0)
+
+        self.assertEqual(self.chat.bodies, [["hi"]])
+
+
+class RecoveryTests(SynchronousTestCase):
+    """What an earlier process left behind, and gateways that come and go."""
+
+    def setUp(self) -> None:
+        """Make a core that does not run yet, with two texts under way."""
+        self.rig = Rig(self.mktemp())
+        self.addCleanup(self.rig.close)
+        for text in ("in", "out"):
+            (self.rig.text if text == "in" else self.rig.send)(text)
+        self.rig.settle()
+        self.rig.store.writer.run(
+            lambda connection: connection.exec_driver_sql(
+                "UPDATE deliveries SET status = 'sending', owner = 'here', due_at_ms = ?",
+                (NOW + 100_000,),
+            )
+        )
+        self.dispatcher = self.rig.dispatcher
+
+    def test_decides_before_anything_is_sent(self) -> None:
+        """Where repeats are recognized it is sent again, elsewhere it is uncertain."""
+        self.rig.open("chat:stream")
+        self.rig.open("box/one")
+        self.dispatcher.startService()
+        self.rig.send("next", OTHER)
+        self.assertEqual((self.rig.chat.attempts, self.rig.box.attempts), ([], []))
+
+        self.rig.settle()
+
+        self.assertEqual(self.rig.statuses(), ["sending", "uncertain", "sending"])
+        self.assertEqual((self.rig.chat.bodies, self.rig.box.bodies), ([["in"]], [["next"]]))
+
+    def test_no_place_is_reserved_while_it_is_decided(self) -> None:
+        """A text that comes during the recovery must not be taken for an interrupted one."""
+        self.rig.open("chat:stream")
+        self.dispatcher.startService()
+        self.dispatcher._lanes["chat:stream"].complete = True
+
+        self.assertIsNone(self.dispatcher.reserve("chat:stream"))
+
+    def test_a_recovery_that_fails_is_made_again(self) -> None:
+        """A gateway does not wait for ever because the store refused once."""
+        self.rig.store.writer.fails["Recover"] = TemporaryFailure("internal")
+        self.rig.open("chat:stream")
+        self.dispatcher.startService()
+        self.rig.settle()
+        self.assertEqual(self.rig.chat.attempts, [])
+        self.rig.store.writer.fails.clear()
+
+        self.rig.pass_time(1.0)
+
+        self.assertEqual(self.rig.chat.bodies, [["in"]])
+
+    def test_a_recovery_is_not_made_again_for_a_gateway_that_is_gone(self) -> None:
+        """What was asked for a gateway that was replaced does not count for the next."""
+        self.rig.store.writer.fails["Recover"] = TemporaryFailure("internal")
+        self.dispatcher.startService()
+        self.dispatcher.remove_gateway("chat")
+        self.rig.store.writer.fails.clear()
+
+        self.rig.pass_time(1.0)
+
+        self.assertEqual(self.rig.statuses()[0], "sending")
+
+    def test_a_gateway_replaced_during_its_recovery_waits_for_its_own(self) -> None:
+        """The answer for the old one does not open the way for the new one."""
+        self.dispatcher.startService()
+        new = ScriptedGateway("chat")
+        self.dispatcher.remove_gateway("chat")
+        self.dispatcher.add_gateway(new)
+        self.dispatcher.open("chat", "chat:stream")
+        self.rig.commit(1)
+        self.assertEqual(self.dispatcher._recovering, {"chat", "box"})
+
+        self.rig.settle()
+
+        self.assertEqual(new.bodies, [["in"]])
+        self.assertEqual(self.rig.chat.attempts, [])
+
+    def test_a_replaced_gateway_leaves_what_is_in_hand(self) -> None:
+        """What this process is about to commit or to claim is not taken for interrupted."""
+        self.rig.start("chat:stream", "box/one")
+        self.rig.chat.attempts[0].settle()
+        self.rig.settle()
+        self.rig.send("claimed", OTHER)
+        self.rig.commit()
+        self.rig.text("reserved")
+        new_chat, new_box = ScriptedGateway("chat"), ScriptedGateway("box", False, per_line=True)
+        for new, lane in ((new_chat, "chat:stream"), (new_box, "box/one")):
+            self.dispatcher.remove_gateway(new.label)
+            self.dispatcher.add_gateway(new)
+            self.dispatcher.open(new.label, lane)
+
+        self.rig.settle()
+
+        self.assertEqual((self.rig.box.attempts, new_box.bodies), ([], [["claimed"]]))
+        self.assertEqual(new_chat.bodies, [["reserved"]])
+        self.assertEqual(self.rig.statuses(), ["sent", "uncertain", "sending", "sending"])
+
+    def test_a_text_committed_after_its_gateway_went_is_queued(self) -> None:
+        """Without a lane, what was born sending is given back to the store."""
+        self.rig.start("chat:stream")
+        self.rig.chat.attempts[0].settle()
+        self.rig.settle()
+        self.rig.text("late")
+        self.rig.send("unreserved")
+        self.dispatcher.remove_gateway("chat")
+        self.dispatcher.remove_gateway("box")
+
+        self.rig.settle()
+
+        self.assertEqual(self.rig.statuses()[2:], ["queued", "queued"])
+
+    def test_a_reservation_does_not_pass_for_one_of_the_next_lane(self) -> None:
+        """A lane of the same name is another lane, and this one is closed."""
+        self.rig.start("chat:stream")
+        self.rig.chat.attempts[0].settle()
+        self.rig.settle()
+        self.rig.text("reserved")
+        self.dispatcher.remove_gateway("chat")
+        self.dispatcher.add_gateway(ScriptedGateway("chat"))
+        self.rig.shut("chat:stream")
+
+        self.rig.settle()
+
+        self.assertEqual(self.rig.statuses()[2], "queued")
+
+    def test_removing_a_gateway_ends_its_timers(self) -> None:
+        """Nothing is left to wake up for a lane that is gone."""
+        self.rig.store.writer.fails["Refill"] = TemporaryFailure("internal")
+        self.rig.start("chat:stream", "box/one")
+        before = len(self.rig.clock.getDelayedCalls())
+
+        self.dispatcher.remove_gateway("chat")
+
+        self.assertEqual(len(self.rig.clock.getDelayedCalls()), before - 1)
+
+
+class StoppingTests(DispatcherCase):
+    """The end."""
+
+    def test_stops_at_once_when_nothing_is_under_way(self) -> None:
+        """There is nothing to wait for, and no timer stays."""
+        stopping = self.dispatcher.stopService()
+
+        self.assertIsNone(self.successResultOf(stopping))
+        self.assertEqual(self.rig.clock.getDelayedCalls(), [])
+
+    def test_stops_before_it_was_started(self) -> None:
+        """A program that fails to start ends in good order."""
+        self.successResultOf(self.make_rig().dispatcher.stopService())
+
+    def test_waits_for_what_is_under_way(self) -> None:
+        """The outcome of the last attempt is recorded; what waits behind it stays queued."""
+        self.rig.send("under way")
+        self.rig.send("waits")
+        self.rig.text("one")
+        self.rig.text("two")
+        self.rig.settle()
+
+        stopping = self.dispatcher.stopService()
+        self.assertNoResult(stopping)
+        self.box.attempts[0].settle()
+        self.assertNoResult(stopping)
+        self.chat.attempts[0].settle()
+        self.successResultOf(stopping)
+        self.rig.settle()
+
+        self.assertEqual(self.rig.statuses(), ["sent", "queued", "sent", "queued"])
+        self.assertEqual((len(self.box.attempts), len(self.chat.attempts)), (1, 1))
+
+    def test_does_not_wait_for_ever(self) -> None:
+        """After ten seconds the program ends all the same."""
+        self.rig.send("hi")
+        self.rig.settle()
+        stopping = self.dispatcher.stopService()
+
+        self.rig.clock.advance(10.0)
+
+        self.assertIsNone(self.successResultOf(stopping))
+        self.box.attempts[0].settle()
+        self.rig.settle()
+        self.assertEqual(self.rig.statuses(), ["sent"])
+
+    def test_begins_nothing_more(self) -> None:
+        """From the word on nothing new is claimed, reserved or sent."""
+        self.rig.send("claimed")
+        self.rig.commit()
+        self.dispatcher.begin_nothing_more()
+        self.rig.send("queued")
+        self.rig.text("not reserved")
+        self.rig.pass_time(3.0)
+
+        self.assertEqual((self.box.attempts, self.chat.attempts), ([], []))
+        self.assertEqual(self.rig.statuses(), ["queued"] * 3)
+
+    def test_a_pause_ends_with_the_service(self) -> None:
+        """A line that waits for its pace does not keep the program alive."""
+        lines = dict(self.rig.world.directory.lines)
+        lines["one"] = evolve(lines["one"], pace=60.0)
+        self.rig.world.directory = evolve(self.rig.world.directory, lines=lines)
+        self.box.answer = all_sent
+        self.rig.send("t0")
+        self.rig.send("t1")
+        self.rig.settle()
+
+        self.successResultOf(self.dispatcher.stopService())
+        self.rig.settle()
+
+        self.assertEqual(self.rig.clock.getDelayedCalls(), [])
+        self.assertEqual(self.rig.statuses(), ["sent", "queued"])
