@@ -17,15 +17,15 @@ class Changes:
     log = Logger()
 
     def __init__(self) -> None:
-        self._watchers: list[Watcher] = []
+        self._watchers: dict[object, Watcher] = {}
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` with the ids of changed messages from now on; returns what ends it."""
-        self._watchers.append(watcher)
+        ticket = object()
+        self._watchers[ticket] = watcher
 
         def stop() -> None:
-            if watcher in self._watchers:
-                self._watchers.remove(watcher)
+            self._watchers.pop(ticket, None)
 
         return stop
 
@@ -37,7 +37,11 @@ class Changes:
         if not self._watchers:
             return
         ids = [message_id for message_id in dict.fromkeys(message_ids) if message_id]
-        for watcher in list(self._watchers):
+        if not ids:
+            return
+        for ticket, watcher in list(self._watchers.items()):
+            if ticket not in self._watchers:
+                continue  # one before it ended its watching
             try:
                 watcher(ids)
             except Exception:
