@@ -41,8 +41,10 @@ from smsbridge.interfaces import IGateway, ILanes, IMessageStore
 
 __all__ = ["Dispatcher"]
 
-_IN_MEMORY: Final = 1000  # deliveries of one lane; the store is the queue
-_REFILL: Final = 500
+# Deliveries of one lane; the store is the queue.  As long as more is under way than this, a lane
+# goes the long way of claims and looks into the store, which costs half as much again.
+_IN_MEMORY: Final = 2000
+_REFILL: Final = 1000
 _SWEEP_EVERY_S: Final = 1.0
 _SWEEP_OVERLAP_MS: Final = 10_000  # other nodes' clocks and long commits
 _LOOK_AFTER_EVERY_S: Final = 15.0

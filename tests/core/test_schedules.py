@@ -7,19 +7,30 @@ and close, gateways are replaced, the store refuses: in every order, each order 
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from smsbridge.core.changes import Changes
+from smsbridge.core.counts import Counts
+from smsbridge.core.directory import World
+from smsbridge.core.dispatcher import Dispatcher
+from smsbridge.core.entries import MessageQuery
+from smsbridge.core.inbox import Inbox
 from smsbridge.core.message import (
     Accepted,
     Delivery,
     DeliveryReport,
+    FromNetwork,
     Kind,
     NotTried,
     Origin,
@@ -28,8 +39,9 @@ from smsbridge.core.message import (
     Status,
 )
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
+from smsbridge.store.service import MessageStore, StateFolder
 from tests.core.gateways import Attempt, ScriptedGateway
-from tests.core.rig import JOHN, Rig
+from tests.core.rig import JOHN, NOW, Rig, directory
 
 RUNS = 1000 if os.environ.get("CI") == "true" else 150
 STEPS = 120
@@ -357,6 +369,58 @@ class Schedule:
             if row.status in (Status.SENT, Status.DELIVERED) and row.delivery_id not in self.taken:
                 found.append(f"{row.delivery_id} counts as {row.status} and no gateway sent it")
         return found
+
+
+class RealThreadTests(TestCase):
+    """The core with the store as it runs in the daemon, a thread of its own included."""
+
+    async def test_a_rush_arrives_whole_and_in_order(self) -> None:
+        """Texts of several senders, committed in groups by the writer's thread."""
+        clock: Any = reactor
+        store = MessageStore(clock, StateFolder(Path(self.mktemp())), "sqlite", "here")
+        store.startService()
+        world, changes = World(directory()), Changes()
+        serial = itertools.count()
+        dispatcher = Dispatcher(clock, lambda: NOW, random.random, store, world, changes, Counts())
+        inbox = Inbox(
+            store,
+            dispatcher,
+            world,
+            changes,
+            lambda: NOW,
+            clock.seconds,
+            lambda: f"{next(serial):036d}",
+        )
+        chat = ScriptedGateway("chat", batch_size=50)
+        chat.answer = lambda batch: [Sent()] * len(batch)
+        dispatcher.add_gateway(chat)
+        dispatcher.startService()
+        dispatcher.open("chat", "chat:stream")
+
+        accepted = await gatherResults(
+            [
+                inbox.accept(FromNetwork(line="two", sender=f"+1202555012{n % 3}", body=str(n)))
+                for n in range(3000)
+            ]
+        )
+        given = 0
+        while given < 3000:
+            await deferLater(clock, 0.01)
+            given = sum(len(attempt.batch) for attempt in chat.attempts)
+        await dispatcher.stopService()
+        records = await store.messages(MessageQuery())
+        await store.stopService()
+
+        self.assertEqual(len({one.message_id for one in accepted}), 3000)
+        self.assertEqual([r.deliveries[0].status for r in records], [Status.SENT] * 3000)
+        for sender in range(3):
+            texts = [
+                int(delivery.body)
+                for attempt in chat.attempts
+                for delivery in attempt.batch
+                if delivery.sender.endswith(str(sender))
+            ]
+            self.assertEqual(texts, list(range(sender, 3000, 3)))
 
 
 class RandomScheduleTests(SynchronousTestCase):
