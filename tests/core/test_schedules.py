@@ -68,6 +68,7 @@ class Schedule:
         self.accepted: set[str] = set()
         self.taken: set[str] = set()  # what a gateway said it sent
         self.over: set[str] = set()  # what has another end, as far as a gateway knows
+        self.reported: set[str] = set()  # what the network said it delivered
         self.free: set[str] = set()  # order keys whose order an intervention changed
         self.open: list[Attempt] = []
         self.number = 0
@@ -278,6 +279,8 @@ class Schedule:
         if self.taken:
             name = self.random.choice(sorted(self.taken))
             status = self.random.choice((Status.DELIVERED, Status.FAILED))
+            if status is Status.DELIVERED:
+                self.reported.add(name)
             self.rig.inbox.report(
                 DeliveryReport(gateway="box", status=status, delivery_id=name, reason="network")
             ).addErrback(lambda failure: None)
@@ -366,7 +369,8 @@ class Schedule:
         kept = {row.delivery_id.partition(".")[0] for row in rows}
         found += [f"{name} is lost" for name in self.accepted - kept]
         for row in rows:
-            if row.status in (Status.SENT, Status.DELIVERED) and row.delivery_id not in self.taken:
+            known = self.taken | self.reported
+            if row.status in (Status.SENT, Status.DELIVERED) and row.delivery_id not in known:
                 found.append(f"{row.delivery_id} counts as {row.status} and no gateway sent it")
         return found
 
