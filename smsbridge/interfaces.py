@@ -14,7 +14,7 @@ already.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import IService
@@ -307,9 +307,26 @@ class IMessageStore(Interface):
     def claim(delivery_ids: Sequence[str], now_ms: int, lease_until_ms: int) -> Deferred[set[str]]:
         """Mark queued deliveries as *sending*; fires with the set of ids that are ours now."""
 
-    def refill(lane: str, now_ms: int, limit: int) -> Deferred[tuple[list[Delivery], bool]]:
+    def after_answers(call: Callable[[], None]) -> None:
+        """
+        Call back when the Deferreds of the commit at hand have all fired; at once if none is.
+
+        What was committed together can so be dealt with together.
+        """
+
+    def refill(
+        lane: str,
+        now_ms: int,
+        limit: int,
+        lease_until_ms: int = 0,
+        in_hand: Iterable[str] = (),
+    ) -> Deferred[tuple[list[Delivery], bool]]:
         """
         Read the deliveries of a lane that are due, in order.
+
+        :param lease_until_ms: claim them in the same transaction; they come back as *sending*.
+        :param in_hand: ids of deliveries of the lane that are being sent; what is read goes after
+            them. Everything else that is *sending* holds back what must not overtake it.
 
         Fires with ``(deliveries, complete)``; `complete` is True when nothing else of the lane is
         open but what this node has claimed.

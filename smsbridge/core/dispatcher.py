@@ -56,6 +56,9 @@ _FAST_S: Final = 0.05  # a lane that settles a batch within this gets a larger o
 _SLOW_S: Final = 0.2
 
 
+_Held = tuple[int, Delivery]
+
+
 @define(eq=False)
 class _Lane:
     name: str
@@ -69,7 +72,10 @@ class _Lane:
     size: int = 1
     resume_at: float = 0.0
     wake: IDelayedCall | None = None
-    ready: deque[Delivery] = field(factory=deque)
+    pumping: bool = False  # will be looked at when the answers of this commit have been given
+    # Until when a delivery that is ours may be begun (0: it is not claimed yet), and the delivery.
+    ready: deque[_Held] = field(factory=deque)
+    in_hand: list[str] = field(factory=list)  # ids of what is being sent
     closed_for: tuple[str, str] = ("peer-down", "")
 
 
@@ -303,16 +309,22 @@ class Dispatcher(Service):
                 self._record([(delivery, NotTried())])
             else:
                 lane.reserved -= 1
-                lane.ready.append(delivery)
+                lane.ready.append((delivery.created_at_ms + _LEASE_MARGIN_MS, delivery))
         elif lane is not None:
             if lane.complete and len(lane.ready) < _IN_MEMORY:
-                lane.ready.append(delivery)
+                lane.ready.append((0, delivery))
             else:
                 lane.complete = False
                 if lane.reserved:
                     self._turn(lane)  # what was reserved after it must not overtake it
-        if lane is not None and not lane.busy:
-            self._pump(lane)
+        if lane is not None and not lane.busy and not lane.pumping:
+            # What was committed together is sent together.
+            lane.pumping = True
+            self._store.after_answers(lambda: self._pump_arrivals(lane))
+
+    def _pump_arrivals(self, lane: _Lane) -> None:
+        lane.pumping = False
+        self._pump(lane)
 
     def not_arrived(self, lane: str, reservation: int | None) -> None:
         """Take a reservation back: the commit failed, or it was a repeat."""
@@ -352,14 +364,22 @@ class Dispatcher(Service):
             return
         lane.refilling = True
         epoch = lane.epoch
+        now_ms = self._now_ms()
+        # Where repeats are harmless, what is read is claimed at once: one commit instead of two.
+        lease_until_ms = 0
+        if lane.gateway.recognizes_repeats:
+            lease_until_ms = now_ms + self.lease_ms(lane.gateway.label)
+        until_ms = now_ms + _LEASE_MARGIN_MS if lease_until_ms else 0
 
         def filled(found: tuple[list[Delivery], bool]) -> None:
             lane.refilling = False
             deliveries, complete = found
             if lane.epoch != epoch or not lane.is_open:
+                if lease_until_ms and deliveries:
+                    self._record([(delivery, NotTried()) for delivery in deliveries])
                 self._pump(lane)
                 return
-            lane.ready.extend(deliveries)
+            lane.ready.extend((until_ms, delivery) for delivery in deliveries)
             lane.complete = complete
             if deliveries:
                 self._pump(lane)
@@ -369,7 +389,7 @@ class Dispatcher(Service):
             self._store_failed(failure)
             self._wake_after(lane, _AFTER_FAILURE_S)
 
-        self._store.refill(lane.name, self._now_ms(), _REFILL).addCallbacks(
+        self._store.refill(lane.name, now_ms, _REFILL, lease_until_ms, lane.in_hand).addCallbacks(
             filled, failed
         ).addErrback(self._bug)
 
@@ -381,21 +401,27 @@ class Dispatcher(Service):
                 if pause > 0:
                     self._wake_after(lane, pause)
                     return
-                await self._send(lane, self._take(lane))
+                held = self._take(lane)
+                lane.in_hand = [delivery.delivery_id for _, delivery in held]
+                if not lane.ready and not lane.complete:
+                    self._refill(lane)  # meanwhile
+                await self._send(lane, held)
+                lane.in_hand = []
         except Exception:
             # Whatever broke, the lane goes on after a rest, with what the store has of it.
             self.log.failure("{lane} broke down", lane=lane.name)
             self._give_back(lane)
             lane.resume_at = self._clock.seconds() + _AFTER_FAILURE_S
         finally:
+            lane.in_hand = []
             lane.busy = False
             if self._ending:
                 self._note_idle()
         self._pump(lane)
 
-    def _take(self, lane: _Lane) -> list[Delivery]:
+    def _take(self, lane: _Lane) -> list[_Held]:
         size = lane.gateway.batch_size if lane.gateway.recognizes_repeats else lane.size
-        if self._pace(lane.ready[0]) > 0:
+        if self._pace(lane.ready[0][1]) > 0:
             size = 1
         ready = lane.ready
         return [ready.popleft() for _ in range(min(size, len(ready)))]
@@ -406,21 +432,18 @@ class Dispatcher(Service):
         line = self._world.directory.lines.get(delivery.line)
         return line.pace if line is not None else 0.0
 
-    async def _send(self, lane: _Lane, batch: list[Delivery]) -> None:
+    async def _send(self, lane: _Lane, held: list[_Held]) -> None:
         now_ms = self._now_ms()
+        # The lease of the first of them ends long after this.
+        until_ms = min((until_ms for until_ms, _ in held if until_ms), default=now_ms + 1)
+        batch = [delivery for _, delivery in held]
         late = [delivery for delivery in batch if delivery.expires_at_ms <= now_ms]
         if late:
             self._record([(delivery, TemporaryFailure("expired")) for delivery in late])
             batch = [delivery for delivery in batch if delivery.expires_at_ms > now_ms]
-        # Since when the oldest of them is ours; its lease ends so much later than it may begin.
-        since_ms = now_ms
-        unclaimed: list[Delivery] = []
-        for delivery in batch:
-            if delivery.status is Status.QUEUED:
-                unclaimed.append(delivery)
-            else:
-                since_ms = min(since_ms, delivery.created_at_ms)
+        unclaimed = [delivery for delivery in batch if delivery.status is Status.QUEUED]
         if unclaimed:
+            until_ms = min(until_ms, now_ms + _LEASE_MARGIN_MS)
             claimed = await self._claim(lane, unclaimed, now_ms)
             if claimed is None:
                 born = [delivery for delivery in batch if delivery.status is Status.SENDING]
@@ -435,7 +458,7 @@ class Dispatcher(Service):
             ]
         if not batch:
             return
-        overdue = self._now_ms() - since_ms >= _LEASE_MARGIN_MS
+        overdue = self._now_ms() >= until_ms
         if not lane.is_open or self._ending or overdue:
             self._record([(delivery, NotTried()) for delivery in batch])
             return
@@ -554,7 +577,9 @@ class Dispatcher(Service):
         self._turn(lane)
         lane.complete = False
         born = [
-            (delivery, NotTried()) for delivery in lane.ready if delivery.status is Status.SENDING
+            (delivery, NotTried())
+            for _, delivery in lane.ready
+            if delivery.status is Status.SENDING
         ]
         lane.ready.clear()
         if born:

@@ -303,11 +303,17 @@ class Settle:
                 if isinstance(outcome, Sent):
                     if outcome.delivered:
                         delivered.append(delivery.delivery_id)
-                        told.append(
-                            _Change(
-                                delivery.delivery_id, delivery.message_id, Status.DELIVERED, "", ""
+                        # Of a report or notice nobody is told.
+                        if delivery.kind is Kind.MESSAGE:
+                            told.append(
+                                _Change(
+                                    delivery.delivery_id,
+                                    delivery.message_id,
+                                    Status.DELIVERED,
+                                    "",
+                                    "",
+                                )
                             )
-                        )
                     elif outcome.remote_id:
                         named.append((delivery.delivery_id, outcome.remote_id))
                     else:
@@ -329,7 +335,6 @@ class Settle:
                 connection.execute(statement, {"ids": padded(ids), "at": at_ms})
         if named:
             self._named.run(connection, named, (at_ms,))
-        told = [change for change in told if change.message_id]
         told.extend(self._fail(connection, failures))
         lanes = self._reports.queue(connection, told, at_ms)
         return [lanes, *([] for _ in lists[1:])]

@@ -11,6 +11,7 @@ from attrs import frozen
 from sqlalchemy import Connection, bindparam, select
 
 from smsbridge.core.message import Delivery, Kind, Status
+from smsbridge.store.progress import Claim, ClaimRequest
 from smsbridge.store.rows import delivery_of, media_of, with_message
 from smsbridge.store.schema import deliveries
 
@@ -28,6 +29,8 @@ class RefillRequest:
     lane: str
     now_ms: int
     limit: int
+    lease_until_ms: int = 0  # 0: they are only read
+    in_hand: frozenset[str] = frozenset()  # ids of what the lane is sending
 
 
 class Refill:
@@ -38,8 +41,8 @@ class Refill:
 
     rank = 9  # after everything that could add to a lane in the same transaction
 
-    def __init__(self, node: str) -> None:
-        self._node = node
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
         self._page = (
             with_message.where(
                 _c.lane == bindparam("of"),
@@ -54,9 +57,11 @@ class Refill:
         self, connection: Connection, requests: Sequence[RefillRequest], again: bool
     ) -> Sequence[tuple[list[Delivery], bool]]:
         """Read the lanes."""
-        return [self._one(connection, request) for request in requests]
+        return [self._one(connection, request, again) for request in requests]
 
-    def _one(self, connection: Connection, request: RefillRequest) -> tuple[list[Delivery], bool]:
+    def _one(
+        self, connection: Connection, request: RefillRequest, again: bool
+    ) -> tuple[list[Delivery], bool]:
         chosen: list[Any] = []
         held: set[str] = set()  # order keys whose earlier delivery waits
         passed_over = False
@@ -67,7 +72,9 @@ class Refill:
             ).all()
             for row in rows:
                 if row.status == Status.SENDING:
-                    if row.owner != self._node:
+                    # What the lane has in hand is settled before anything that is read now. The
+                    # rest is another node's, or on its way back to the queue.
+                    if row.delivery_id not in request.in_hand:
                         held.add(row.order_key)
                         passed_over = True
                 elif row.due_at_ms > request.now_ms or row.order_key in held:
@@ -83,11 +90,19 @@ class Refill:
                 break
         else:
             passed_over = True
+        claimed = bool(chosen and request.lease_until_ms)
+        if claimed:
+            ids = tuple(row.delivery_id for row in chosen)
+            wanted = ClaimRequest(ids, request.now_ms, request.lease_until_ms)
+            (ours,) = self._claim(connection, [wanted], again)
+            if len(ours) < len(chosen):
+                passed_over = True  # another node was faster
+                chosen = [row for row in chosen if row.delivery_id in ours]
         attachments = media_of(
             connection,
             [row.message_id for row in chosen if row.kind == Kind.MESSAGE and row.message_id],
         )
-        return [delivery_of(row, attachments) for row in chosen], not passed_over
+        return [delivery_of(row, attachments, claimed) for row in chosen], not passed_over
 
 
 class LanesDue:

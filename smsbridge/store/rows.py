@@ -69,8 +69,14 @@ def media_of(connection: Connection, message_ids: Sequence[str]) -> dict[str, tu
     return found
 
 
-def delivery_of(row: Any, attachments: Mapping[str, tuple[Media, ...]]) -> Delivery:
-    """Make the value from a row of `with_message`."""
+def delivery_of(
+    row: Any, attachments: Mapping[str, tuple[Media, ...]], claimed: bool = False
+) -> Delivery:
+    """
+    Make the value from a row of `with_message`.
+
+    :param claimed: it was claimed after it had been read.
+    """
     kind = Kind(row.kind)
     return Delivery(
         delivery_id=row.delivery_id,
@@ -82,8 +88,8 @@ def delivery_of(row: Any, attachments: Mapping[str, tuple[Media, ...]]) -> Deliv
         person=row.person,
         destination=row.destination,
         order_key=row.order_key,
-        status=Status(row.status),
-        attempts=row.attempts,
+        status=Status.SENDING if claimed else Status(row.status),
+        attempts=row.attempts + claimed,
         created_at_ms=row.message_created_at_ms if kind is Kind.MESSAGE else row.created_at_ms,
         expires_at_ms=row.expires_at_ms,
         body=row.body if kind is Kind.MESSAGE else row.note or "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -153,7 +153,7 @@ class MessageStore(Service):
         self._drop = Drop(reports)
         self._repeat = RepeatReports(reports)
         self._tell_waiting = TellWaiting(reports)
-        self._refill = Refill(self._node)
+        self._refill = Refill(self._claim)
         self._lanes_due = LanesDue()
         self._log_calls = LogCalls()
         self._learn = Learn()
@@ -210,9 +210,24 @@ class MessageStore(Service):
         """Mark queued deliveries as sending; fires with the ids that are ours now."""
         return self._submit(self._claim, ClaimRequest(tuple(delivery_ids), now_ms, lease_until_ms))
 
-    def refill(self, lane: str, now_ms: int, limit: int) -> Deferred[tuple[list[Delivery], bool]]:
-        """Read what a lane has to send."""
-        return self._submit(self._refill, RefillRequest(lane, now_ms, limit))
+    def after_answers(self, call: Callable[[], None]) -> None:
+        """Call back when the Deferreds of the commit at hand have all fired."""
+        if self._writer is None:
+            call()
+        else:
+            self._writer.after_answers(call)
+
+    def refill(
+        self,
+        lane: str,
+        now_ms: int,
+        limit: int,
+        lease_until_ms: int = 0,
+        in_hand: Iterable[str] = (),
+    ) -> Deferred[tuple[list[Delivery], bool]]:
+        """Read what a lane has to send, and claim it if there is a lease."""
+        request = RefillRequest(lane, now_ms, limit, lease_until_ms, frozenset(in_hand))
+        return self._submit(self._refill, request)
 
     def settle(self, results: Sequence[Settlement]) -> Deferred[list[str]]:
         """Record outcomes; fires with the lanes that have something new."""

@@ -337,10 +337,20 @@ class LaneTests(DispatcherCase):
 
         self.assertEqual([b for batch in self.box.bodies for b in batch], ["t0", "t1", "t2"])
 
-    def test_closing_gives_back_what_was_born_sending(self) -> None:
-        """What waits in memory, half on its way, is queued again and counts no attempt."""
+    def test_what_was_committed_together_is_sent_together(self) -> None:
+        """One batch, and so one proof by the next hop, for all texts of one commit."""
         for number in range(3):
             self.rig.text(f"t{number}")
+        self.rig.settle()
+
+        self.assertEqual(self.chat.bodies, [["t0", "t1", "t2"]])
+
+    def test_closing_gives_back_what_was_born_sending(self) -> None:
+        """What waits in memory, half on its way, is queued again and counts no attempt."""
+        self.rig.text("t0")
+        self.rig.settle()
+        self.rig.text("t1")
+        self.rig.text("t2")
         self.rig.settle()
         self.assertEqual(self.chat.bodies, [["t0"]])
 
@@ -914,6 +924,7 @@ class StoppingTests(DispatcherCase):
         self.rig.send("under way")
         self.rig.send("waits")
         self.rig.text("one")
+        self.rig.settle()
         self.rig.text("two")
         self.rig.settle()
 

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
 from smsbridge.core.entries import Entry, MessageQuery, NewMessage, QueueQuery, Settlement
@@ -261,6 +262,38 @@ class MessageStoreContract:
         )
         self.assertEqual(later[0].attempts, 1)
 
+    async def test_refill_can_claim_what_it_reads(self) -> None:
+        """With a lease the deliveries come back as ours, and nobody else gets them."""
+        one = entry()
+        await self.accept(one)
+
+        (ours,), complete = await self.store.refill("box/demo1", NOW, 10, NOW + DAY)
+        again, _ = await self.store.refill("box/demo1", NOW, 10, NOW + DAY)
+
+        self.assertEqual((ours.status, ours.attempts, complete), (Status.SENDING, 1, True))
+        self.assertEqual(again, [])
+        self.assertEqual((await self.only()).status, Status.SENDING)
+        await self.store.settle([Settlement(ours, NotTried(), NOW)])
+        (back,), _ = await self.store.refill("box/demo1", NOW, 10)
+        self.assertEqual((back.status, back.attempts), (Status.QUEUED, 0))
+
+    async def test_answers_of_one_commit_come_before_what_follows(self) -> None:
+        """A call after the answers sees all that was committed together."""
+        seen: list[int] = []
+        waiting = [self.store.accept(entry()) for _ in range(3)]
+        for number, one in enumerate(waiting):
+            one.addCallback(
+                lambda _, number=number: self.store.after_answers(
+                    lambda: seen.append(sum(each.called for each in waiting))
+                )
+            )
+
+        await gatherResults(waiting)
+        await deferLater(reactor, 0)  # type: ignore[arg-type]
+        self.store.after_answers(lambda: seen.append(-1))
+
+        self.assertEqual(seen, [3, 3, 3, -1])
+
     async def test_claims_once(self) -> None:
         """Of two claims of one delivery one gets it."""
         one = entry()
@@ -285,8 +318,12 @@ class MessageStoreContract:
         )
 
         found, complete = await self.store.refill("box/demo1", NOW, 10)
+        also, all_of_it = await self.store.refill(
+            "box/demo1", NOW, 10, in_hand=[f"{of.message_id}.0"]
+        )
 
-        self.assertEqual((found, complete), ([], True))
+        self.assertEqual((found, complete), ([], False))
+        self.assertEqual((also, all_of_it), ([], True))
 
     async def test_sent_then_delivered(self) -> None:
         """The next hop's id is kept, a later report finds it, and the sender gets one receipt."""
@@ -403,6 +440,20 @@ class MessageStoreContract:
 
         self.assertEqual(await self.reports(), [])
 
+    async def test_no_report_is_made_about_a_report(self) -> None:
+        """That a receipt arrived is nothing to tell anybody."""
+        ready = await self.sent(remote_id="1")
+        report = DeliveryReport(
+            gateway="box", status=Status.DELIVERED, delivery_id=ready.delivery_id
+        )
+        await self.store.report(report, NOW, NOW)
+        (receipt,), _ = await self.store.refill("xmpp", NOW, 10, NOW + DAY)
+
+        lanes = await self.store.settle([Settlement(receipt, Sent(delivered=True), NOW)])
+
+        self.assertEqual(lanes, [])
+        self.assertEqual(await self.reports(), [])
+
     async def test_one_receipt_for_a_text_to_several(self) -> None:
         """The receipt comes when the last recipient has it."""
         of = message(recipients=("+12025550123", "+12025550124"))
@@ -472,6 +523,19 @@ class MessageStoreContract:
                 towards_person.message_id: (Status.QUEUED, ""),
             },
         )
+
+    async def test_what_is_being_sent_holds_back_the_next_unless_it_is_in_hand(self) -> None:
+        """An attempt of another, or one on its way back, is not overtaken by a later text."""
+        first, second = entry(), entry()
+        await self.accept(first, second)
+        ids = [first.deliveries[0].delivery_id]
+        await self.store.claim(ids, NOW, NOW + DAY)
+
+        held, _ = await self.store.refill("box/demo1", NOW, 10)
+        following, _ = await self.store.refill("box/demo1", NOW, 10, in_hand=ids)
+
+        self.assertEqual(held, [])
+        self.assertEqual([d.message_id for d in following], [second.message.message_id])
 
     async def test_leaves_the_living_alone(self) -> None:
         """What another node claimed stays with it until its lease is over."""
