@@ -112,22 +112,34 @@ class Gateways(Service):
                 # One gateway that cannot stop must not keep the others running.
                 self.log.failure("{gateway} could not stop", gateway=gateway.label)
 
-    def add(self, label: str, config: Config) -> str:
-        """Build and start a gateway while the daemon runs; returns why not, or an empty text."""
+    def make(self, label: str, config: Config) -> list[str]:
+        """Build a gateway while the daemon runs; returns why not, if so, as a sentence."""
         kind, settings = config.gateways[label]
-        try:
-            self.build(label, kind, settings, config.lines_of(label))
-            gateway = self._by_label[label]
+        return self._try(label, lambda: self.build(label, kind, settings, config.lines_of(label)))
+
+    def begin(self, label: str) -> list[str]:
+        """Start a gateway while the daemon runs; returns why not, if so, as a sentence."""
+        gateway = self._by_label.get(label)
+        if gateway is None:
+            return []  # it could not be built, which was said
+
+        def start() -> None:
             gateway.privilegedStartService()
             gateway.startService()
+
+        return self._try(label, start)
+
+    def _try(self, label: str, do: Callable[[], None]) -> list[str]:
+        try:
+            do()
         except Exception as e:
             # A gateway that cannot start (mostly a port that is taken) leaves the others alone.
             if not isinstance(e, CannotListenError | ConfigError):
                 self.log.failure("{gateway} could not start", gateway=label)
             self.broken[label] = str(e)
-            return f"[gateway:{label}] could not start: {e}"
+            return [f"[gateway:{label}] could not start: {e}"]
         self.broken.pop(label, None)
-        return ""
+        return []
 
     async def remove(self, label: str) -> None:
         """Stop and forget a gateway; what waits for it stays in the store."""
@@ -536,7 +548,12 @@ class Daemon(Service):
         self.config = new
         self._take_directory()
         self._dispatcher.notify_after_s = new.settings.notify_after
-        anew = set(difference.gateways.added)
+        # What is accepted from now on may be for a new gateway: it must be known before we wait.
+        added = [label for label in new.gateways if label in difference.gateways.added]
+        anew = set(difference.gateways.added & difference.gateways.removed)
+        for label in added:
+            if label not in anew:
+                warnings.extend(self._gateways.make(label, new))
         for label in sorted(difference.gateways.removed):
             await self._gateways.remove(label)
         for label in sorted(difference.gateways.changed | difference.rebuilt_lines):
@@ -546,9 +563,9 @@ class Daemon(Service):
                 anew.add(label)
         for label in new.gateways:
             if label in anew:
-                problem = self._gateways.add(label, new)
-                if problem:
-                    warnings.append(problem)
+                warnings.extend(self._gateways.make(label, new))
+            if label in anew or label in added:
+                warnings.extend(self._gateways.begin(label))
         if difference.http:
             problem = await self._rebuild_http(new)
             if problem:

@@ -297,8 +297,9 @@ class IMessageStore(Interface):
     """
     The durable store.  Every method returns a Deferred that fires after the commit (or the read).
 
-    Writes keep their order: of two calls the first is committed no later than the second, and their
-    Deferreds fire in that order.
+    Writes of one kind keep their order: of two calls the first is committed no later than the
+    second, and their Deferreds fire in that order. In one commit the kinds follow each other:
+    accept, claim, settle, report, all else, and at the end refill; their Deferreds do too.
     """
 
     def accept(entry: Entry) -> Deferred[Accepted]:

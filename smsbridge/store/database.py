@@ -90,7 +90,11 @@ def open_engines(url: URL, readers: int = 4) -> tuple[Engine, Engine]:
         isolation = "READ COMMITTED"
     try:
         writer = create_engine(
-            url, poolclass=NullPool, connect_args=arguments, isolation_level=isolation
+            url,
+            poolclass=NullPool,
+            hide_parameters=True,
+            connect_args=arguments,
+            isolation_level=isolation,
         )
         reader = create_engine(
             url,
@@ -98,6 +102,7 @@ def open_engines(url: URL, readers: int = 4) -> tuple[Engine, Engine]:
             pool_size=readers,
             max_overflow=0,
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args=arguments,
             isolation_level=isolation,
         )
@@ -111,10 +116,18 @@ def open_engines(url: URL, readers: int = 4) -> tuple[Engine, Engine]:
 
 def _sqlite(url: URL, readers: int) -> tuple[Engine, Engine]:
     writer = create_engine(
-        url, poolclass=NullPool, connect_args={"timeout": 10, "cached_statements": 256}
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,  # errors are logged; texts and numbers are not
+        connect_args={"timeout": 10, "cached_statements": 256},
     )
     reader = create_engine(
-        url, poolclass=QueuePool, pool_size=readers, max_overflow=0, connect_args={"timeout": 10}
+        url,
+        poolclass=QueuePool,
+        pool_size=readers,
+        max_overflow=0,
+        hide_parameters=True,
+        connect_args={"timeout": 10},
     )
 
     @event.listens_for(writer, "connect")

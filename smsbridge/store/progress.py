@@ -9,6 +9,7 @@ between.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -111,6 +112,7 @@ class Reports:
 
     def __init__(self, rows: DeliveryRows) -> None:
         self._rows = rows
+        self._serials = itertools.count()
 
     def queue(self, connection: Connection, changes: Sequence[_Change], now_ms: int) -> list[str]:
         """Insert the reports of these changes; returns the lanes that have something new."""
@@ -133,8 +135,9 @@ class Reports:
                 and connection.execute(self._undelivered, {"of": change.message_id}).scalar_one()
             ):
                 continue
+            serial = f"{now_ms:x}{next(self._serials) & 0xFFF:03x}"
             report = Delivery(
-                delivery_id=f"{change.delivery_id[:44]}r{now_ms:x}{change.status[0]}",
+                delivery_id=f"{change.delivery_id[:40]}r{serial}",
                 message_id=change.message_id,
                 kind=Kind.REPORT,
                 gateway=origin.origin_gateway,
@@ -237,7 +240,7 @@ class Settle:
 
     rank = 2
 
-    def __init__(self, dialect: Dialect, reports: Reports) -> None:
+    def __init__(self, dialect: Dialect, node: str, reports: Reports) -> None:
         self._reports = reports
         self._taken = (
             update(deliveries)
@@ -260,7 +263,7 @@ class Settle:
         )
         self._released = (
             update(deliveries)
-            .where(_ids, _c.status.in_(sources(Event.RELEASE)))
+            .where(_ids, _c.status.in_(sources(Event.RELEASE)), _c.owner == node)
             .values(status=Status.QUEUED, due_at_ms=bindparam("at"), attempts=_c.attempts - 1)
         )
         quoted = ", ".join(f"'{status}'" for status in sources(Event.TAKEN))
@@ -353,10 +356,10 @@ class Settle:
             delivery, outcome = settlement.delivery, settlement.outcome
             assert isinstance(outcome, TemporaryFailure | PermanentFailure | UnknownOutcome)
             event = _event_of(outcome, settlement.retry_at_ms)
-            try:
-                status = advance(Status(status_of[delivery.delivery_id]), event)
-            except (KeyError, IllegalTransition):
-                continue  # a report overtook the answer, or the operator dropped it
+            # A report may have overtaken the answer, or the operator dropped it.
+            if status_of.get(delivery.delivery_id) != Status.SENDING:
+                continue
+            status = advance(Status.SENDING, event)
             finished = status is not Status.QUEUED
             connection.execute(
                 self._end,
@@ -798,6 +801,8 @@ class TellWaiting:
             _c.told.is_(False),
             _c.kind == Kind.MESSAGE,
             _c.created_at_ms <= bindparam("before"),
+            # A scheduled text does not wait; one that is to be tried again does.
+            or_(_c.attempts > 0, _c.due_at_ms <= bindparam("now")),
             _c.expires_at_ms > bindparam("now"),
         )
         .limit(500)

@@ -146,7 +146,7 @@ class MessageStore(Service):
         reports = Reports(rows)
         self._accept = Accept(dialect, rows)
         self._claim = Claim(dialect, self._node)
-        self._settle = Settle(dialect, reports)
+        self._settle = Settle(dialect, self._node, reports)
         self._report = Report(reports)
         self._recover = Recover(self._node, reports)
         self._resend = Resend()

@@ -356,12 +356,14 @@ class Writer:
 
     def _fire_all(self, waiting: Sequence[Deferred[Any]], results: Sequence[Any]) -> None:
         self._answering = True
-        for done, result in zip(waiting, results, strict=True):
-            if isinstance(result, Exception):
-                done.errback(Failure(result))
-            else:
-                done.callback(result)
-        self._answering = False
+        try:
+            for done, result in zip(waiting, results, strict=True):
+                if isinstance(result, Exception):
+                    done.errback(Failure(result))
+                else:
+                    done.callback(result)
+        finally:
+            self._answering = False
         calls, self._afterwards = self._afterwards, []
         for call in calls:
             call()
