@@ -17,8 +17,6 @@ extensions = ["sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 root_doc = "index"
 highlight_language = "none"
-# The pages named in index.rst arrive one by one.
-suppress_warnings = ["toc.not_readable"]
 
 html_theme = "furo"
 html_title = f"smsbridge {release}"

@@ -44,7 +44,7 @@ from smsbridge.web.site import ControlSocket, Hooks, http_listeners, http_site
 __all__ = ["Options", "build", "makeService"]
 
 #: How soon the writer's thread gets the interpreter from a busy reactor; see `store.bulk`.
-_SWITCH_INTERVAL_S = 0.001
+_SWITCH_INTERVAL_S = 0.0005
 
 
 class Options(usage.Options):

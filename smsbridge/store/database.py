@@ -119,7 +119,7 @@ def _sqlite(url: URL, readers: int) -> tuple[Engine, Engine]:
         url,
         poolclass=NullPool,
         hide_parameters=True,  # errors are logged; texts and numbers are not
-        connect_args={"timeout": 10, "cached_statements": 256},
+        connect_args={"timeout": 10, "cached_statements": 1024},
     )
     reader = create_engine(
         url,
