@@ -132,7 +132,7 @@ class Push:
         self._window = window
         self._rate = rate
         lines = len(phones.sockets)
-        first = int(time.time()) * 1000 % 2_000_000_000
+        first = int(time.time() * 1000) % 2_000_000_000  # another one for every run
         self._first = first
         self._datagrams = [
             (
