@@ -435,7 +435,9 @@ class Dispatcher(Service):
     async def _send(self, lane: _Lane, held: list[_Held]) -> None:
         now_ms = self._now_ms()
         # The lease of the first of them ends long after this.
-        until_ms = min((until_ms for until_ms, _ in held if until_ms), default=now_ms + 1)
+        until_ms = min(
+            (until_ms for until_ms, _ in held if until_ms), default=now_ms + _LEASE_MARGIN_MS
+        )
         batch = [delivery for _, delivery in held]
         late = [delivery for delivery in batch if delivery.expires_at_ms <= now_ms]
         if late:

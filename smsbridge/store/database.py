@@ -135,6 +135,7 @@ def _sqlite(url: URL, readers: int) -> tuple[Engine, Engine]:
         connection.isolation_level = None  # transactions begin where we say so
         # Power loss too: the log reaches the disk before a commit returns.
         for pragma in (
+            "wal_autocheckpoint = 8000",  # pages: rewritten ones reach the file once, not often
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",

@@ -337,6 +337,16 @@ class LaneTests(DispatcherCase):
 
         self.assertEqual([b for batch in self.box.bodies for b in batch], ["t0", "t1", "t2"])
 
+    def test_a_claim_may_take_its_time(self) -> None:
+        """A text whose claim is committed later than it was wanted is sent all the same."""
+        self.rig.send("hi")
+        self.rig.commit()
+        self.rig.clock.advance(5.0)
+
+        self.rig.settle()
+
+        self.assertEqual(self.box.bodies, [["hi"]])
+
     def test_what_was_committed_together_is_sent_together(self) -> None:
         """One batch, and so one proof by the next hop, for all texts of one commit."""
         for number in range(3):

@@ -88,6 +88,7 @@ class GoipService(Service):
         self._lines = {name: self._live(line) for name, line in lines.items()}
         self._by_id = {line.config.id: line for line in self._lines.values()}
         self._by_lane = {line.lane: line for line in self._lines.values()}
+        self.settle_within_s = self._settle_within_s()
         self._exchanges = Exchanges(reactor, random_bits)
         self.strangers = Strangers(label)
         texts = Submitted()
@@ -215,6 +216,7 @@ class GoipService(Service):
                 self._change(line, new)
         self._by_id = {line.config.id: line for line in self._lines.values()}
         self._by_lane = {line.lane: line for line in self._lines.values()}
+        self.settle_within_s = self._settle_within_s()
         return True
 
     def _remove(self, line: LiveLine) -> None:
@@ -242,8 +244,7 @@ class GoipService(Service):
             line.one_shot_works = None
         self._announce(line)
 
-    @property
-    def settle_within_s(self) -> float:
+    def _settle_within_s(self) -> float:
         """The time for a batch, its last text, a USSD dialogue in front of it, and some air."""
         configs = [line.config for line in self._lines.values()]
         send_s = max((config.send_timeout for config in configs), default=60.0)

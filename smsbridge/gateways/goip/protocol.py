@@ -45,12 +45,18 @@ class GoipProtocol(DatagramProtocol):
         self._malformed = receiver.malformed
         self._decode: Callable[[bytes], codec.Event] = codec.decode
         self.lost = 0  # datagrams that the system would not take
+        self._write: Callable[[bytes, Address], Any] | None = None
 
     def startProtocol(self) -> None:
         """Raise the receive buffer as far as the system allows."""
-        handle: Any = getattr(self.transport, "getHandle", lambda: None)()
+        transport: Any = self.transport
+        self._write = transport.write
+        handle: Any = getattr(transport, "getHandle", lambda: None)()
         if handle is None:
             return
+        # The transport looks at every address anew, to tell names from numbers; ours came from
+        # the socket.
+        self._write = handle.sendto
         # The forced variant passes the system's limit and is for root alone.
         for option in (getattr(socket, "SO_RCVBUFFORCE", None), socket.SO_RCVBUF):
             if option is None:
@@ -81,10 +87,10 @@ class GoipProtocol(DatagramProtocol):
         UDP may lose datagrams anyway, and every conversation has its repeats; so a full buffer or
         an unreachable network is counted and otherwise passed over.
         """
-        if self.transport is None:
+        if self.transport is None or self._write is None:
             self.lost += 1
             return
         try:
-            self.transport.write(datagram, address)
+            self._write(datagram, address)
         except OSError:
             self.lost += 1

@@ -186,6 +186,7 @@ _PUNYCODE: Final = "xn--"
 _NOT_PRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+@lru_cache(maxsize=4096)  # nodeprep takes 60 us; lines and persons are few
 def _prepared(text: str) -> str:
     """
     Return text as a server keeps it before the ``@``.
