@@ -182,6 +182,7 @@ class Delivery:
     reported: str = ""  # of a report: the `Status` that is reported
     reason: str = ""  # of a report: why, one of `errors.REASONS`
     remote_id: str = ""  # what the next hop called it when it took it
+    about: str = ""  # of a report: the text that it is about
 
     @property
     def parties(self) -> tuple[str, ...]:

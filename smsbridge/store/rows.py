@@ -102,4 +102,5 @@ def delivery_of(
         reported=row.reported or "",
         reason=row.reason,
         remote_id=row.remote_id or "",
+        about=row.body or "" if kind is Kind.REPORT else "",
     )

@@ -274,8 +274,8 @@ def _text_of(lost: Any) -> re.Match[str] | None:
     return re.search(r"(?:msg:)?(?P<text>in \d+)\Z", data)
 
 
-class PersonTests(BoxAndDaemon):
-    """Texts from the phone network to a person behind a real Prosody."""
+class PersonSetting(BoxAndDaemon):
+    """A real Prosody with a client of alice beside box and daemon."""
 
     async def setUp(self) -> None:  # type: ignore[override]
         """Start Prosody and alice's client."""
@@ -288,7 +288,6 @@ class PersonTests(BoxAndDaemon):
             "domain = sms.example.org\nsecret = not-a-secret\n"
         )
         self.client = await self.connect()
-        self.arrived: Counter[tuple[str, str]] = Counter()
 
     async def tearDown(self) -> None:
         """End everything."""
@@ -297,11 +296,22 @@ class PersonTests(BoxAndDaemon):
         await self.server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    async def start_daemon(self, person: str = "", smsbridge: str = "") -> DaemonProcess:
+        """Start the daemon and wait until it has its link to Prosody."""
+        daemon = await super().start_daemon(person, smsbridge)
+        while not all(link["up"] for link in await daemon.listing("/links")):
+            await pause(0.05)
+        return daemon
+
     async def connect(self) -> XmppClient:
         """Log alice in."""
         client = XmppClient(reactor, "alice@example.org/phone", "alice-pw", self.server.client_port)
         await client.connect()
         return client
+
+
+class PersonTests(PersonSetting):
+    """Texts from the phone network to a person behind a real Prosody."""
 
     def seen(self, *clients: XmppClient) -> Counter[tuple[str, str]]:
         """Count the texts that arrived, by text and stanza id."""

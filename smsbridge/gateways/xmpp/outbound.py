@@ -56,6 +56,8 @@ _STRIKES: Final = 2
 _MOST_REMEMBERED: Final = 10_000
 #: What the store holds of a sender's name for a message.
 _LONGEST_REF: Final = 400
+#: How much of a text stands in a note about it.
+_LONGEST_QUOTE: Final = 60
 
 
 class Link(Protocol):
@@ -447,18 +449,26 @@ class Outbound:
                 if condition is not None and written_id and online.get(full_jid, False):
                     return [
                         stanzas.error_reply(
-                            full_jid, sender, written_id, condition, by=component.domain
+                            full_jid,
+                            sender,
+                            written_id,
+                            condition,
+                            body=delivery.about,
+                            by=component.domain,
                         )
                     ]
                 # Servers keep no errors for who is away, so a sentence goes there instead.
                 told = condition.text if condition is not None else sentence
-                return [stanzas.note(bare_jid, sender, stanza_id, f"[Not delivered] {told}")]
+                told = f"[Not delivered] {told}{_quoted(delivery.about)}"
+                return [stanzas.note(bare_jid, sender, stanza_id, told)]
             case Status.UNCERTAIN:
                 told = sentence or REASONS["outcome-unknown"]
-                return [stanzas.note(bare_jid, sender, stanza_id, f"[Uncertain] {told}")]
+                told = f"[Uncertain] {told}{_quoted(delivery.about)}"
+                return [stanzas.note(bare_jid, sender, stanza_id, told)]
             case Status.QUEUED:
                 told = f"Your text waits to be sent. {sentence}".rstrip()
-                return [stanzas.note(bare_jid, sender, stanza_id, f"[Waiting] {told}")]
+                told = f"[Waiting] {told}{_quoted(delivery.about)}"
+                return [stanzas.note(bare_jid, sender, stanza_id, told)]
             case _:
                 return []
 
@@ -521,3 +531,12 @@ class Outbound:
 
 def _is_number(sender: str) -> bool:
     return not sender or (sender.isascii() and sender.removeprefix("+").isdigit())
+
+
+def _quoted(text: str) -> str:
+    """Say in a note which text it is about, in as few words as tell it from others."""
+    words = " ".join(text.split())
+    if not words:
+        return ""
+    short = words if len(words) <= _LONGEST_QUOTE else words[: _LONGEST_QUOTE - 1] + "…"
+    return f" (“{short}”)"
