@@ -98,6 +98,10 @@ def _measure(setup: Setup, section: Section, feed: str) -> None:
                 loaded_s, cpu_s = load.so_far()
             posted = {"refused": 0, "first_refusal": ""}
         memory_mb = bridge.memory_mb()
+        left = [
+            f"{each['status']}: {each['reason'] or 'no reason yet'}"
+            for each in daemon.control.ask("GET", "/queue?status=queued+sending+uncertain&limit=20")
+        ]
     elapsed_s = (taken["last_ns"] - taken["first_ns"]) / 1e9 or float("inf")
     section.add(
         lines,
@@ -112,5 +116,7 @@ def _measure(setup: Setup, section: Section, feed: str) -> None:
         taken["twice"],
     )
     section.details.setdefault("runs", []).append({"feed": feed, "taken": taken, "posted": posted})
+    if left:
+        section.notes.append(f"{feed}: not sent within 15 s: {', '.join(left)}.")
     if posted["first_refusal"]:
         section.notes.append(f"the first refusal: {posted['first_refusal'].splitlines()[-1]}")
