@@ -11,7 +11,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Final, Protocol
+from typing import Protocol
 
 from attrs import field, frozen
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
@@ -20,7 +20,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from smsbridge import __version__
-from smsbridge.core.counts import Counts
+from smsbridge.core.counts import COMMIT_SECONDS_EDGES, COMMIT_SIZE_EDGES, Counts
 from smsbridge.core.records import LineStatus, LinkStatus, QueueDepth
 
 __all__ = [
@@ -30,11 +30,6 @@ __all__ = [
     "Exposition",
     "Snapshot",
 ]
-
-#: The upper edges of `CommitStatistics.size_buckets`; one more bucket holds the rest.
-COMMIT_SIZE_EDGES: Final = (1, 4, 16, 64, 256, 1024, 4096)
-#: The upper edges of `CommitStatistics.time_buckets` in seconds.
-COMMIT_SECONDS_EDGES: Final = (0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
 
 
 class CommitStatistics(Protocol):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Final
 
 from attrs import define, field
 
-__all__ = ["Counts"]
+__all__ = ["COMMIT_SECONDS_EDGES", "COMMIT_SIZE_EDGES", "Counts"]
+
+#: Up to how many pieces the commits of each bucket have; one more bucket holds the rest.
+COMMIT_SIZE_EDGES: Final = (1, 4, 16, 64, 256, 1024, 4096)
+#: Up to how many seconds they take.
+COMMIT_SECONDS_EDGES: Final = (0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
 
 
 def _zeros() -> defaultdict[str, int]:

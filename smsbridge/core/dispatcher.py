@@ -406,7 +406,6 @@ class Dispatcher(Service):
                 if not lane.ready and not lane.complete:
                     self._refill(lane)  # meanwhile
                 await self._send(lane, held)
-                lane.in_hand = []
         except Exception:
             # Whatever broke, the lane goes on after a rest, with what the store has of it.
             self.log.failure("{lane} broke down", lane=lane.name)

@@ -31,6 +31,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smsbridge.core.counts import COMMIT_SECONDS_EDGES as _TIME_EDGES
+from smsbridge.core.counts import COMMIT_SIZE_EDGES as _SIZE_EDGES
 from smsbridge.errors import TemporaryFailure
 
 __all__ = ["Operation", "Writer", "WriterStatistics", "is_outage"]
@@ -135,10 +137,6 @@ class WriterStatistics:
     time_buckets: list[int] = field(
         factory=lambda: [0] * 8
     )  # up to 1, 2, 5, 10, 50, 100, 1000 ms, more
-
-
-_SIZE_EDGES: Final = (1, 4, 16, 64, 256, 1024, 4096)
-_TIME_EDGES: Final = (0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
 
 
 def _bucket(edges: Sequence[float], value: float) -> int:
