@@ -25,7 +25,15 @@ def description() -> str:
 
 MARIADB = ["pymysql>=1.1"]
 POSTGRESQL = ["psycopg[binary]>=3.1"]
-TEST = [*MARIADB, *POSTGRESQL, "hypothesis>=6.90", "slixmpp>=1.8"]
+BROWSER = ["axe-playwright-python>=0.1.4", "playwright>=1.45"]
+TEST = [
+    *MARIADB,
+    *POSTGRESQL,
+    *BROWSER,
+    "hypothesis>=6.90",
+    "schemathesis>=4.0",
+    "slixmpp>=1.8",
+]
 DOCS = ["sphinx>=7.2", "furo>=2024.1.29"]
 DEV = [
     *TEST,
@@ -84,6 +92,7 @@ METADATA = {
     "zip_safe": False,
     "install_requires": [
         "alembic>=1.13",
+        "argon2-cffi>=23.1",
         "attrs>=23.2",
         "automat>=24.8",
         "click>=8.1",
@@ -91,8 +100,12 @@ METADATA = {
         "hyperlink>=21.0",
         "klein>=23.5",
         "phonenumbers>=8.13",
+        "pillow>=10.3",
         "prometheus-client>=0.19",
+        "puremagic>=1.20",
+        "pydantic>=2.7",
         "pyopenssl>=23.2",
+        "pywebpush>=2.0",
         "service-identity>=23.1",
         "sqlalchemy>=2.0.20",
         "treq>=22.1",

@@ -17,6 +17,8 @@ import attrs
 from attrs import define, frozen
 
 from smsbridge.core.address import read_country, read_extensions, read_jids, read_sip_users
+from smsbridge.core.book import Book
+from smsbridge.core.files import Files
 from smsbridge.core.segments import Charset
 from smsbridge.keys import (
     boolean,
@@ -250,3 +252,5 @@ class World:
 
     directory: Directory = attrs.field(factory=Directory)
     desk: Any = None  # provides `interfaces.IDesk` while the daemon runs
+    book: Book = attrs.field(factory=Book)  # names, groups and blocked numbers of all persons
+    media: Files | None = None  # while the daemon runs

@@ -76,12 +76,13 @@ class Kind(StrEnum):
 
 @frozen(kw_only=True)
 class Media:
-    """One attachment of a message, as a link."""
+    """One attachment of a message: a file that we keep, or a link to one that is elsewhere."""
 
-    url: str
+    url: str = ""  # elsewhere; empty for a file that we keep: ask `Files.link`
     content_type: str = ""
     size: int | None = None
     name: str = ""
+    digest: str = ""  # SHA-256 (hexadecimal) of a file in our media store
 
 
 @frozen(kw_only=True)

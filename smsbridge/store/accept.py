@@ -138,7 +138,9 @@ class Accept:
             dialect,
         )
         self._media = BulkInsert(
-            schema.media, ("message_id", "position", "url", "content_type", "size", "name"), dialect
+            schema.media,
+            ("message_id", "position", "url", "content_type", "size", "name", "digest"),
+            dialect,
         )
         self._dedup = BulkInsert(
             schema.dedup, ("dedup_key", "gateway", "message_id", "expires_at_ms"), dialect
@@ -203,6 +205,7 @@ class Accept:
                             medium.content_type,
                             medium.size,
                             medium.name,
+                            medium.digest or None,
                         )
                     )
             for delivery in entry.deliveries:

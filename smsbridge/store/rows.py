@@ -64,7 +64,13 @@ def media_of(connection: Connection, message_ids: Sequence[str]) -> dict[str, tu
     found: dict[str, tuple[Media, ...]] = {}
     if message_ids:
         for row in connection.execute(_media_of, {"ids": padded(message_ids)}):
-            medium = Media(url=row.url, content_type=row.content_type, size=row.size, name=row.name)
+            medium = Media(
+                url=row.url,
+                content_type=row.content_type,
+                size=row.size,
+                name=row.name,
+                digest=row.digest or "",
+            )
             found[row.message_id] = (*found.get(row.message_id, ()), medium)
     return found
 

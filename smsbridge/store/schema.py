@@ -28,14 +28,27 @@ from sqlalchemy.dialects import mysql
 
 __all__ = [
     "bindings",
+    "blocked",
     "calls",
+    "contact_groups",
+    "contact_numbers",
+    "contacts",
+    "conversation_parties",
+    "conversation_states",
+    "conversations",
     "dedup",
     "deliveries",
     "delivery_events",
+    "files",
+    "hidden_messages",
     "line_facts",
     "media",
     "messages",
     "metadata",
+    "passwords",
+    "push_subscriptions",
+    "sessions",
+    "tokens",
     "ussd_log",
 ]
 
@@ -85,7 +98,7 @@ messages = Table(
 )
 Index("ix_messages_conversation", messages.c.conversation, messages.c.message_id)
 
-#: Attachments, as links.
+#: Attachments: files that we keep, or links.
 media = Table(
     "media",
     metadata,
@@ -95,8 +108,10 @@ media = Table(
     Column("content_type", String(255), nullable=False),
     Column("size", BigInteger),  # bytes; NULL when not known
     Column("name", String(255), nullable=False),
+    Column("digest", String(64)),  # of a file that we keep: files.digest; NULL: it is elsewhere
     **_BYTEWISE,
 )
+Index("ix_media_digest", media.c.digest)
 
 #: One message, report or notice on its way to one destination; its row changes as core.lifecycle
 #: allows.
@@ -232,3 +247,165 @@ bindings = Table(
     Column("bound_at_ms", BigInteger, nullable=False),
     **_BYTEWISE,
 )
+
+# --- what persons see and do ---------------------------------------------------------------------
+
+#: Every conversation with its newest text, written with each accept.
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("conversation", String(400), primary_key=True),  # core.routing.conversation
+    Column("line", _Label, nullable=False),  # empty between persons
+    Column("parties", Text, nullable=False),  # sorted, separated by line feeds
+    Column("last_message_id", String(36), nullable=False),
+    **_BYTEWISE,
+)
+Index("ix_conversations_line", conversations.c.line, conversations.c.last_message_id)
+
+#: In which conversations a number or person takes part; our own line is left out.
+conversation_parties = Table(
+    "conversation_parties",
+    metadata,
+    Column("party", _Address, primary_key=True),
+    Column("conversation", String(400), primary_key=True),
+    sqlite_with_rowid=False,
+    **_BYTEWISE,
+)
+
+#: What a person did with a conversation.  Ids are of messages; empty: nothing yet.
+conversation_states = Table(
+    "conversation_states",
+    metadata,
+    Column("person", _Label, primary_key=True),
+    Column("conversation", String(400), primary_key=True),
+    Column("read_id", String(36), nullable=False),  # seen up to this one
+    Column("hidden_id", String(36), nullable=False),  # deleted for this person up to this one
+    Column("archived_id", String(36), nullable=False),  # put away until one younger than this comes
+    Column("muted", Boolean, nullable=False),
+    Column("draft", _LongText, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **_BYTEWISE,
+)
+
+#: Single texts that a person deleted for himself.
+hidden_messages = Table(
+    "hidden_messages",
+    metadata,
+    Column("person", _Label, primary_key=True),
+    Column("message_id", ForeignKey(messages.c.message_id, ondelete="CASCADE"), primary_key=True),
+    Column("hidden_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **_BYTEWISE,
+)
+Index("ix_hidden_messages_message_id", hidden_messages.c.message_id)
+
+#: The files of the media store; the bytes are in the state folder, below the digest's name.
+files = Table(
+    "files",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the bytes, hexadecimal
+    Column("content_type", String(255), nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("width", Integer),  # pixels; NULL where it is no picture
+    Column("height", Integer),
+    Column("stored_at_ms", BigInteger, nullable=False),  # or uploaded again
+    sqlite_with_rowid=False,
+    **_BYTEWISE,
+)
+
+passwords = Table(
+    "passwords",
+    metadata,
+    Column("person", _Label, primary_key=True),
+    Column("password_hash", String(255), nullable=False),  # argon2id, PHC string
+    Column("changed_at_ms", BigInteger, nullable=False),
+    **_BYTEWISE,
+)
+
+#: Browsers that are logged in.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", String(64), primary_key=True),  # SHA-256 of the cookie, hexadecimal
+    Column("person", _Label, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("seen_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("agent", String(255), nullable=False),  # what the browser calls itself
+    Column("address", String(64), nullable=False),  # from where it logged in
+    **_BYTEWISE,
+)
+Index("ix_sessions_person", sessions.c.person)
+
+#: What programs log in with.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", _Label, primary_key=True),
+    Column("person", _Label, nullable=False),
+    Column("digest", String(64), nullable=False),  # SHA-256 of the token, hexadecimal
+    Column("scopes", String(255), nullable=False),  # separated by blanks
+    Column("lines", Text, nullable=False),  # separated by blanks; empty: all of the person
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("used_at_ms", BigInteger),  # to the hour
+    Column("expires_at_ms", BigInteger),
+    **_BYTEWISE,
+)
+Index("ix_tokens_digest", tokens.c.digest, unique=True)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("contact_id", _Counter, primary_key=True),
+    Column("person", _Label, nullable=False),  # whose address book it is in
+    Column("name", _Address, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
+    **_BYTEWISE,
+)
+Index("ix_contacts_person", contacts.c.person)
+
+contact_numbers = Table(
+    "contact_numbers",
+    metadata,
+    Column("contact_id", ForeignKey(contacts.c.contact_id, ondelete="CASCADE"), primary_key=True),
+    Column("position", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", _Address, nullable=False),  # E.164 or a short code
+    Column("label", String(32), nullable=False),
+    **_BYTEWISE,
+)
+
+contact_groups = Table(
+    "contact_groups",
+    metadata,
+    Column("contact_id", ForeignKey(contacts.c.contact_id, ondelete="CASCADE"), primary_key=True),
+    Column("handle", _Label, primary_key=True),  # without the @
+    **_BYTEWISE,
+)
+
+#: Numbers from which a person wants nothing.
+blocked = Table(
+    "blocked",
+    metadata,
+    Column("person", _Label, primary_key=True),
+    Column("number", _Address, primary_key=True),
+    Column("blocked_at_ms", BigInteger, nullable=False),
+    **_BYTEWISE,
+)
+
+#: Browsers that want to be woken (RFC 8030, RFC 8291).
+push_subscriptions = Table(
+    "push_subscriptions",
+    metadata,
+    Column("endpoint_digest", String(64), primary_key=True),  # SHA-256 of the endpoint
+    Column("person", _Label, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("p256dh", String(255), nullable=False),  # the browser's public key, base64url
+    Column("auth", String(64), nullable=False),  # the browser's secret, base64url
+    Column("session_id", String(64), nullable=False),  # ends with that login
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),  # in a row
+    **_BYTEWISE,
+)
+Index("ix_push_subscriptions_person", push_subscriptions.c.person)

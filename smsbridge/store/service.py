@@ -196,19 +196,25 @@ class MessageStore(Service):
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def _submit(self, operation: Any, item: Any) -> Deferred[Any]:
+    def write(self, operation: Any, item: Any) -> Deferred[Any]:
+        """
+        Give one item to a `writer.Operation` in the writer's next commit; fires with its result.
+
+        The parts of the store that stand in files of their own (`accounts`, `threads`, ...) write
+        and read through this and `read`.
+        """
         assert self._writer is not None, "the store is not started"
         return self._writer.submit(operation, item)
 
     def accept(self, entry: Entry) -> Deferred[Accepted]:
         """Commit an entry."""
-        return self._submit(self._accept, entry)
+        return self.write(self._accept, entry)
 
     def claim(
         self, delivery_ids: Sequence[str], now_ms: int, lease_until_ms: int
     ) -> Deferred[set[str]]:
         """Mark queued deliveries as sending; fires with the ids that are ours now."""
-        return self._submit(self._claim, ClaimRequest(tuple(delivery_ids), now_ms, lease_until_ms))
+        return self.write(self._claim, ClaimRequest(tuple(delivery_ids), now_ms, lease_until_ms))
 
     def after_answers(self, call: Callable[[], None]) -> None:
         """Call back when the Deferreds of the commit at hand have all fired."""
@@ -227,11 +233,11 @@ class MessageStore(Service):
     ) -> Deferred[tuple[list[Delivery], bool]]:
         """Read what a lane has to send, and claim it if there is a lease."""
         request = RefillRequest(lane, now_ms, limit, lease_until_ms, frozenset(in_hand))
-        return self._submit(self._refill, request)
+        return self.write(self._refill, request)
 
     def settle(self, results: Sequence[Settlement]) -> Deferred[list[str]]:
         """Record outcomes; fires with the lanes that have something new."""
-        return self._submit(self._settle, results)
+        return self.write(self._settle, results)
 
     def report(
         self, report: DeliveryReport, now_ms: int, retry_at_ms: int
@@ -239,61 +245,62 @@ class MessageStore(Service):
         """
         Record a report; fires with whether it changed anything and the lanes with something new.
         """
-        return self._submit(self._report, (report, now_ms, retry_at_ms))
+        return self.write(self._report, (report, now_ms, retry_at_ms))
 
     def recover(
         self, repeatable: Sequence[str], others: Sequence[str], now_ms: int, own_too: bool
     ) -> Deferred[tuple[int, int, list[str]]]:
         """Decide on interrupted attempts."""
-        return self._submit(
+        return self.write(
             self._recover, Recovery(tuple(repeatable), tuple(others), now_ms, own_too)
         )
 
     def lanes_due(self, after_ms: int, until_ms: int) -> Deferred[list[str]]:
         """Name the lanes with something due within a time."""
-        return self._submit(self._lanes_due, (after_ms, until_ms))
+        return self.write(self._lanes_due, (after_ms, until_ms))
 
     def tell_waiting(
         self, before_ms: int, now_ms: int, closed: dict[str, tuple[str, str]]
     ) -> Deferred[list[str]]:
         """Queue reports to those whose texts wait since before; expire what waited too long."""
-        return self._submit(self._tell_waiting, (before_ms, now_ms, closed))
+        return self.write(self._tell_waiting, (before_ms, now_ms, closed))
 
     def repeat_reports(self, message_id: str, now_ms: int) -> Deferred[list[str]]:
         """Queue the last reports of a message again."""
-        return self._submit(self._repeat, (message_id, now_ms))
+        return self.write(self._repeat, (message_id, now_ms))
 
     def resend(
         self, delivery_ids: Sequence[str], now_ms: int, expires_at_ms: int
     ) -> Deferred[tuple[int, list[str]]]:
         """Queue deliveries again."""
-        return self._submit(self._resend, Intervention(tuple(delivery_ids), now_ms, expires_at_ms))
+        return self.write(self._resend, Intervention(tuple(delivery_ids), now_ms, expires_at_ms))
 
     def drop(self, delivery_ids: Sequence[str], now_ms: int) -> Deferred[tuple[int, list[str]]]:
         """Give deliveries up."""
-        return self._submit(self._drop, Intervention(tuple(delivery_ids), now_ms))
+        return self.write(self._drop, Intervention(tuple(delivery_ids), now_ms))
 
     def log_call(self, call: Call) -> Deferred[None]:
         """Put a call into the log, or finish it."""
-        return self._submit(self._log_calls, call)
+        return self.write(self._log_calls, call)
 
     def learn(self, line: str, facts: dict[str, str], now_ms: int) -> Deferred[None]:
         """Keep what a device told about its line."""
-        return self._submit(self._learn, Facts(line, facts, now_ms))
+        return self.write(self._learn, Facts(line, facts, now_ms))
 
     def bind(self, kind: str, address: str, person: str, now_ms: int) -> Deferred[bool]:
         """Keep an address that a person added; without a person it is taken away."""
-        return self._submit(self._bind, Binding(kind, address, person, now_ms))
+        return self.write(self._bind, Binding(kind, address, person, now_ms))
 
     def purge_some(
         self, before_ms: int, now_ms: int, after_id: str
     ) -> Deferred[tuple[int, str, bool]]:
         """Delete a bounded amount of history older than that; see `upkeep.Purge`."""
-        return self._submit(self._purge, (before_ms, now_ms, after_id))
+        return self.write(self._purge, (before_ms, now_ms, after_id))
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def _read(self, read: Callable[..., _T], *arguments: Any) -> Deferred[_T]:
+    def read(self, read: Callable[..., _T], *arguments: Any) -> Deferred[_T]:
+        """Call ``read(connection, *arguments)`` in a reader's thread; fires with its result."""
         assert self._threads is not None and self._readers is not None, "the store is not started"
 
         def run(engine: Engine) -> _T:
@@ -305,35 +312,35 @@ class MessageStore(Service):
 
     def messages(self, query: MessageQuery) -> Deferred[list[MessageRecord]]:
         """List messages."""
-        return self._read(history.messages_txn, query)
+        return self.read(history.messages_txn, query)
 
     def trace(self, message_id: str) -> Deferred[MessageRecord | None]:
         """Read one message with everything that became of it."""
-        return self._read(history.trace_txn, message_id)
+        return self.read(history.trace_txn, message_id)
 
     def queue(self, query: QueueQuery) -> Deferred[list[DeliveryRecord]]:
         """List deliveries."""
-        return self._read(history.queue_txn, query)
+        return self.read(history.queue_txn, query)
 
     def depths(self) -> Deferred[list[QueueDepth]]:
         """Count what is open."""
-        return self._read(history.depths_txn)
+        return self.read(history.depths_txn)
 
     def calls(self, line: str, limit: int) -> Deferred[list[CallRecord]]:
         """List calls, newest first."""
-        return self._read(history.calls_txn, line, limit)
+        return self.read(history.calls_txn, line, limit)
 
     def facts(self) -> Deferred[dict[str, dict[str, str]]]:
         """Read what the devices told about their lines."""
-        return self._read(history.facts_txn)
+        return self.read(history.facts_txn)
 
     def bindings(self) -> Deferred[list[tuple[str, str, str]]]:
         """List the addresses that persons added: (kind, address, person)."""
-        return self._read(history.bindings_txn)
+        return self.read(history.bindings_txn)
 
     def sent_since(self, since_ms: int) -> Deferred[dict[str, int]]:
         """Count the segments accepted for each line since a time."""
-        return self._read(history.sent_since_txn, since_ms)
+        return self.read(history.sent_since_txn, since_ms)
 
 
 def _reading_failed(failure: Failure) -> Any:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import create_engine, text
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -41,7 +42,7 @@ class SqliteStoreTests(MessageStoreContract, TestCase):
     async def test_every_commit_reaches_the_disk(self) -> None:
         """The writer's connection is as durable as SQLite can be."""
         await self.store.accept(entry())
-        settings = await self.store._submit(_Pragmas(), None)
+        settings = await self.store.write(_Pragmas(), None)
 
         self.assertEqual(settings, ("wal", 2, 1))
 
@@ -111,12 +112,25 @@ class DatabaseTests(SynchronousTestCase):
         declared = create_engine("sqlite://")
         metadata.create_all(declared)
 
-        def shape(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-            rows = connection.execute(
-                "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'"
-                " AND name NOT LIKE 'sqlite_%' ORDER BY name"
-            )
-            return [(name, " ".join(sql.split())) for name, sql in rows]
+        def shape(connection: sqlite3.Connection) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for kind, name, sql in connection.execute(
+                "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'"
+                " AND name NOT LIKE 'sqlite_%'"
+            ):
+                if kind == "table":
+                    # A column added later stands elsewhere in the text, and last in the list.
+                    found[name] = (
+                        sorted(row[1:] for row in connection.execute(f"PRAGMA table_info({name})")),
+                        sorted(
+                            row[2:]
+                            for row in connection.execute(f"PRAGMA foreign_key_list({name})")
+                        ),
+                        "WITHOUT ROWID" in sql,
+                    )
+                else:
+                    found[name] = " ".join(sql.split())
+            return found
 
         made = shape(sqlite3.connect(self.path))
         wanted = shape(declared.raw_connection().driver_connection)

@@ -1,0 +1,215 @@
+"""What the inbox and the API keep: conversations, accounts, contacts, files."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mysql
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the tables."""
+
+    op.create_table(
+        "blocked",
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.String(length=255), nullable=False),
+        sa.Column("blocked_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("person", "number"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "contacts",
+        sa.Column(
+            "contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("changed_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("contact_id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_contacts_person", "contacts", ["person"], unique=False)
+    op.create_table(
+        "conversation_parties",
+        sa.Column("party", sa.String(length=255), nullable=False),
+        sa.Column("conversation", sa.String(length=400), nullable=False),
+        sa.PrimaryKeyConstraint("party", "conversation"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "conversation_states",
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("conversation", sa.String(length=400), nullable=False),
+        sa.Column("read_id", sa.String(length=36), nullable=False),
+        sa.Column("hidden_id", sa.String(length=36), nullable=False),
+        sa.Column("archived_id", sa.String(length=36), nullable=False),
+        sa.Column("muted", sa.Boolean(), nullable=False),
+        sa.Column(
+            "draft",
+            sa.Text()
+            .with_variant(mysql.MEDIUMTEXT(), "mariadb")
+            .with_variant(mysql.MEDIUMTEXT(), "mysql"),
+            nullable=False,
+        ),
+        sa.Column("changed_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("person", "conversation"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "conversations",
+        sa.Column("conversation", sa.String(length=400), nullable=False),
+        sa.Column("line", sa.String(length=64), nullable=False),
+        sa.Column("parties", sa.Text(), nullable=False),
+        sa.Column("last_message_id", sa.String(length=36), nullable=False),
+        sa.PrimaryKeyConstraint("conversation"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(
+        "ix_conversations_line", "conversations", ["line", "last_message_id"], unique=False
+    )
+    op.create_table(
+        "files",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("content_type", sa.String(length=255), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("width", sa.Integer(), nullable=True),
+        sa.Column("height", sa.Integer(), nullable=True),
+        sa.Column("stored_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "passwords",
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("password_hash", sa.String(length=255), nullable=False),
+        sa.Column("changed_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("person"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "push_subscriptions",
+        sa.Column("endpoint_digest", sa.String(length=64), nullable=False),
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("p256dh", sa.String(length=255), nullable=False),
+        sa.Column("auth", sa.String(length=64), nullable=False),
+        sa.Column("session_id", sa.String(length=64), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("endpoint_digest"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_push_subscriptions_person", "push_subscriptions", ["person"], unique=False)
+    op.create_table(
+        "sessions",
+        sa.Column("session_id", sa.String(length=64), nullable=False),
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("agent", sa.String(length=255), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("session_id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_sessions_person", "sessions", ["person"], unique=False)
+    op.create_table(
+        "tokens",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("scopes", sa.String(length=255), nullable=False),
+        sa.Column("lines", sa.Text(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("used_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("name"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_tokens_digest", "tokens", ["digest"], unique=True)
+    op.create_table(
+        "contact_groups",
+        sa.Column(
+            "contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("handle", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["contact_id"],
+            ["contacts.contact_id"],
+            name=op.f("fk_contact_groups_contact_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("contact_id", "handle"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "contact_numbers",
+        sa.Column(
+            "contact_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("position", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.String(length=255), nullable=False),
+        sa.Column("label", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["contact_id"],
+            ["contacts.contact_id"],
+            name=op.f("fk_contact_numbers_contact_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("contact_id", "position"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "hidden_messages",
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("message_id", sa.String(length=36), nullable=False),
+        sa.Column("hidden_at_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["message_id"],
+            ["messages.message_id"],
+            name=op.f("fk_hidden_messages_message_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("person", "message_id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_hidden_messages_message_id", "hidden_messages", ["message_id"], unique=False
+    )
+    op.add_column("media", sa.Column("digest", sa.String(length=64), nullable=True))
+    op.create_index("ix_media_digest", "media", ["digest"], unique=False)

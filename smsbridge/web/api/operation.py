@@ -1,0 +1,185 @@
+"""
+How the API's operations are declared, so that serving and describing them come from one place.
+
+A class of operations has methods decorated with `operation`.  `Api` (in `served`) checks who asks,
+reads query and body with pydantic, calls the method and renders its answer; `document` makes the
+OpenAPI document from the same declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Generic, TypeVar
+
+from attrs import field, frozen
+from pydantic import BaseModel, ConfigDict
+from twisted.web.server import Request
+
+from smsbridge.web.access.caller import Caller, Scope
+
+__all__ = [
+    "ApiError",
+    "Arguments",
+    "Body",
+    "Call",
+    "Operation",
+    "Raw",
+    "operation",
+    "operations_of",
+]
+
+_T = TypeVar("_T")
+_Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, Any]])
+
+
+class Body(BaseModel):
+    """
+    The base of request bodies.
+
+    What is not known is passed over, as programs written for Flowroute's API send more than we use.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Arguments(BaseModel):
+    """The base of query arguments; unknown ones are errors, because they are mostly misspelled."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ApiError(Exception):
+    """
+    The answer is an error.
+
+    :param status: of HTTP.
+    :param code: short and for programs: one of `errors.REASONS`, or a word of HTTP's.
+    :param detail: a sentence for people that says what to do.
+    :param pointer: JSON pointer (RFC 6901) to what is wrong in the body.
+    :param parameter: the query argument that is wrong.
+    :param headers: more headers of the answer, such as Retry-After.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        pointer: str = "",
+        parameter: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.pointer = pointer
+        self.parameter = parameter
+        self.headers = headers or {}
+
+
+@frozen
+class Raw:
+    """An answer that is not JSON: a vCard file, a page."""
+
+    content_type: str
+    data: bytes = field(repr=False)
+    headers: dict[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Call(Generic[_T]):
+    """
+    One request, understood.
+
+    :ivar caller: never None unless the operation is open.
+    :ivar query: an instance of the operation's `query`.
+    :ivar body: an instance of the operation's `body`, or bytes where it takes them.
+    """
+
+    request: Request
+    caller: Caller
+    query: Any
+    body: _T
+
+
+@frozen(kw_only=True)
+class Operation:
+    """One method on one path, as declared."""
+
+    name: str  # operationId: the class's name and the method's
+    method: str
+    path: str  # with <name> for a part, in werkzeug's spelling
+    summary: str
+    description: str
+    tag: str
+    scope: Scope | None  # None: open to everybody
+    query: type[Arguments] | None
+    body: type[Body] | None
+    body_type: str  # the content type of a body that is taken as bytes; empty: JSON or none
+    most_bytes: int
+    answer: Any  # the type of the answer's document (a TypedDict), None: no content
+    answer_type: str
+    status: int
+    statuses: tuple[int, ...]  # of errors that it answers beside the general ones
+    streams: bool  # it writes to the request itself and ends it
+
+
+def operation(
+    method: str,
+    path: str,
+    *,
+    scope: Scope | None,
+    tag: str,
+    query: type[Arguments] | None = None,
+    body: type[Body] | None = None,
+    body_type: str = "",
+    most_bytes: int = 256 * 1024,
+    answer: Any = None,
+    answer_type: str = "application/vnd.api+json",
+    status: int = 0,
+    statuses: tuple[int, ...] = (),
+    streams: bool = False,
+) -> Callable[[_Method], _Method]:
+    """
+    Declare a coroutine method as an operation; its docstring is what the documentation says.
+
+    It is called with a `Call` and the parts of the path by name, and returns the answer's document,
+    a `Raw`, or None.  It may raise `ApiError`, `Refused` and the other failures of `errors`.
+
+    :param status: of a good answer; by default 200, or 204 without an answer.
+    """
+
+    def declare(call: _Method) -> _Method:
+        text = (call.__doc__ or "").strip()
+        summary, _, description = text.partition("\n")
+        call.operation = Operation(  # type: ignore[attr-defined]
+            name=call.__qualname__.replace(".", "_").lower(),
+            method=method,
+            path=path,
+            summary=summary.strip().rstrip("."),
+            description=" ".join(description.split()),
+            tag=tag,
+            scope=scope,
+            query=query,
+            body=body,
+            body_type=body_type,
+            most_bytes=most_bytes,
+            answer=answer,
+            answer_type=answer_type,
+            status=status or (200 if answer is not None or answer_type[:4] == "text" else 204),
+            statuses=statuses,
+            streams=streams,
+        )
+        return call
+
+    return declare
+
+
+def operations_of(subject: object) -> Iterator[tuple[Operation, Callable[..., Any]]]:
+    """Yield the operations of an object with the bound methods behind them."""
+    for name in dir(type(subject)):
+        declared = getattr(getattr(type(subject), name), "operation", None)
+        if isinstance(declared, Operation):
+            yield declared, getattr(subject, name)
