@@ -40,6 +40,7 @@ from smsbridge.core.records import (
     LineStatus,
     LinkStatus,
     MessageRecord,
+    Preview,
     QueueDepth,
 )
 
@@ -68,6 +69,13 @@ class IInbox(Interface):
 
         :raises Refused: (as the Deferred's failure) the door says no; nothing was stored.
         :raises TemporaryFailure: (likewise) the store is out of reach; do not acknowledge.
+        """
+
+    def preview(incoming: FromPerson) -> Preview:
+        """
+        Return what `accept` would make of a text, without keeping or counting anything.
+
+        :raises Refused: `accept` would refuse it.
         """
 
     def report(report: DeliveryReport) -> Deferred[bool]:

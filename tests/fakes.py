@@ -32,6 +32,7 @@ from smsbridge.core.message import (
     FromPerson,
     UssdNotice,
 )
+from smsbridge.core.records import Preview, PreviewRecipient
 from smsbridge.interfaces import IInbox, ILanes
 
 Address = tuple[str, int]
@@ -96,6 +97,22 @@ class StubInbox:
             return Accepted(message_id=message_id)
 
         return self._do(keep)
+
+    def preview(self, incoming: FromPerson) -> Preview:
+        """See `IInbox.preview`."""
+        if self.failure is not None:
+            raise self.failure
+        return Preview(
+            line=incoming.line,
+            sender=incoming.sender,
+            recipients=tuple(PreviewRecipient(number) for number in incoming.recipients),
+            segments=1,
+            encoding="gsm",
+            characters=len(incoming.body),
+            carried_as="sms",
+            body=incoming.body,
+            media=incoming.media,
+        )
 
     def report(self, report: DeliveryReport) -> Deferred[bool]:
         """See `IInbox.report`."""

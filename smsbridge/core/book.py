@@ -38,9 +38,39 @@ class PersonalBook:
 
 @define
 class Book:
-    """All persons' books; read by everybody, replaced by the daemon when something changes."""
+    """
+    All persons' books; read by everybody, written through `put` when something changes.
+
+    :ivar blockers: number -> the persons who want nothing from it; mostly empty, so that the way of
+        a text from the network looks no further.
+    """
 
     persons: dict[str, PersonalBook] = field(factory=dict)
+    blockers: dict[str, frozenset[str]] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Find who blocks whom."""
+        self._find_blockers()
+
+    def put(self, person: str, book: PersonalBook) -> bool:
+        """Replace one person's book; tells whether it was another before."""
+        known = self.of(person)
+        if book == known:
+            return False
+        if book == _EMPTY:
+            self.persons.pop(person, None)
+        else:
+            self.persons[person] = book
+        if book.blocked != known.blocked:
+            self._find_blockers()
+        return True
+
+    def _find_blockers(self) -> None:
+        found: dict[str, set[str]] = {}
+        for person, book in self.persons.items():
+            for number in book.blocked:
+                found.setdefault(number, set()).add(person)
+        self.blockers = {number: frozenset(persons) for number, persons in found.items()}
 
     def of(self, person: str) -> PersonalBook:
         """Return one person's book; an empty one for somebody without."""

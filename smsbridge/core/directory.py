@@ -254,3 +254,4 @@ class World:
     desk: Any = None  # provides `interfaces.IDesk` while the daemon runs
     book: Book = attrs.field(factory=Book)  # names, groups and blocked numbers of all persons
     media: Files | None = None  # while the daemon runs
+    inbox: bool = False  # persons can read their texts in a browser, whatever addresses they have

@@ -7,10 +7,11 @@ The way of a text from the network is the hot path: plain functions and one Defe
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,7 +19,7 @@ from zope.interface import implementer
 
 from smsbridge.core.address import mask, parse_sender
 from smsbridge.core.changes import Changes
-from smsbridge.core.directory import Directory, Line, World
+from smsbridge.core.directory import Directory, Line, Person, World
 from smsbridge.core.dispatcher import Dispatcher
 from smsbridge.core.entries import Entry, NewMessage
 from smsbridge.core.limits import DailyCount, EchoGuard, TokenBuckets
@@ -31,14 +32,23 @@ from smsbridge.core.message import (
     FromNetwork,
     FromPerson,
     Kind,
+    Media,
     Status,
     UssdNotice,
     storable,
 )
-from smsbridge.core.routing import conversation, persons_of, route_outbound, targets_of
-from smsbridge.core.segments import count
+from smsbridge.core.records import Preview, PreviewRecipient
+from smsbridge.core.routing import (
+    Outbound,
+    Target,
+    conversation,
+    persons_of,
+    route_outbound,
+    targets_of,
+)
+from smsbridge.core.segments import Charset, Encoding, Segments, count, foreign
 from smsbridge.core.textlog import TextLog
-from smsbridge.errors import Refused, TemporaryFailure
+from smsbridge.errors import REASONS, Refused, TemporaryFailure
 from smsbridge.interfaces import IInbox, IMessageStore
 
 __all__ = ["Inbox"]
@@ -51,6 +61,30 @@ _LONGEST_ADDRESS: Final = 255
 _LONGEST_ORIGIN: Final = 600  # an address of the sender
 _LONGEST_REF: Final = 400
 _LONGEST_WORDS: Final = 2000
+_MOST_SHOWN: Final = 5  # characters that a warning names
+
+
+@frozen
+class _Plan:
+    """How a person's text goes out."""
+
+    outbound: Outbound
+    targets: tuple[tuple[Person, tuple[Target, ...]], ...]
+    sender: str
+    body: str
+    media: tuple[Media, ...]
+    counted: Segments | None  # None without a line
+    due_at_ms: int
+
+    @property
+    def line(self) -> Line | None:
+        """The line that it uses."""
+        return self.outbound.line
+
+    @property
+    def segments(self) -> int:
+        """The segments that each number gets."""
+        return self.counted.segments if self.counted is not None else 0
 
 
 @implementer(IInbox)
@@ -127,6 +161,10 @@ class Inbox:
             if len(recipients) > 1:
                 parties = tuple({sender, *recipients} - {line.number, line.label})
         conversation_name = conversation(line.label, parties)
+        blockers = self._world.book.blockers
+        if blockers and sender in blockers:
+            # It is kept, so that who unblocks the number finds what was written.
+            targets = tuple(each for each in targets if each[0] not in blockers[sender])
         message_id = self._new_id()
         dispatcher = self._dispatcher
         deliveries: list[Delivery] = []
@@ -218,7 +256,6 @@ class Inbox:
         return line, targets
 
     def _accept_person(self, incoming: FromPerson) -> Deferred[Accepted]:
-        directory = self._world.directory
         origin = incoming.origin
         gateway = origin.gateway if origin is not None else ""
         now_ms = self._now_ms()
@@ -230,34 +267,16 @@ class Inbox:
             len(origin.address) > _LONGEST_ORIGIN or len(origin.ref) > _LONGEST_REF
         ):
             raise Refused("unsupported", "The id of this message is too long to report on it.")
-        body = storable(incoming.body)
-        if not body.strip() and not incoming.media:
-            raise Refused("empty")
-        if len(body) > _LONGEST_BODY:
-            raise Refused("too-long", f"The text has {len(body)} characters.")
-        outbound = route_outbound(directory, incoming)
-        line = outbound.line
-        due_at_ms = max(now_ms, incoming.not_before_ms or 0)
+        plan = self._plan(incoming, now_ms)
+        outbound, line, body, due_at_ms = plan.outbound, plan.line, plan.body, plan.due_at_ms
+        segments = plan.segments
         # What is sent later must not hold up what is written meanwhile.
         apart = f" at {due_at_ms}" if due_at_ms > now_ms else ""
-        targets = [(person, targets_of(directory, person)) for person in outbound.persons]
-        for person, addresses in targets:
-            if not addresses:
-                raise Refused("unroutable", f"{person.label} has no address at which texts arrive.")
-        segments = 0
         if line is not None:
-            if incoming.media and not line.mms:
-                raise Refused(
-                    "media-unsupported",
-                    f"Line {line.label} cannot carry attachments; send the link as a text instead.",
-                )
-            segments = self._segments(line, body)
-            self._check_rates(directory, incoming, line, outbound.numbers, body, segments, now_ms)
+            self._check_rates(incoming.person, line, plan, now_ms)
         message_id = self._new_id()
         recipients = (*outbound.numbers, *(person.label for person in outbound.persons))
-        sender = incoming.sender
-        if not sender:
-            sender = (line.number or line.label) if line is not None else incoming.person
+        sender = plan.sender
         conversation_name = (
             conversation(line.label, recipients)
             if line is not None
@@ -287,14 +306,14 @@ class Inbox:
                     incoming.person,
                     recipients,
                     Direction.OUT if line is not None else Direction.INTERNAL,
-                    incoming.media,
+                    plan.media,
                 )
             )
 
         if line is not None:
             for number in outbound.numbers:
                 add(line.gateway, "", number, int(line.expire * 1000))
-        for person, addresses in targets:
+        for person, addresses in plan.targets:
             for target in addresses:
                 add(target.gateway, person.label, target.destination, _PERSON_LIFE_MS)
         message = NewMessage(
@@ -341,45 +360,166 @@ class Inbox:
             self.daily.add(line, -segments, now_ms)
         return result
 
-    def _segments(self, line: Line, body: str) -> int:
-        counted = count(body, line.charset)
-        if counted.segments > line.max_segments:
-            raise Refused(
-                "too-long",
-                f"This text would need {counted.segments} texts; line {line.label} sends at most "
-                f"{line.max_segments} for one message.",
-            )
-        return counted.segments
+    def _plan(self, incoming: FromPerson, now_ms: int) -> _Plan:
+        """
+        Decide how a person's text goes out; nothing is counted.
+
+        :raises Refused: it cannot.
+        """
+        directory = self._world.directory
+        body = storable(incoming.body)
+        if not body.strip() and not incoming.media:
+            raise Refused("empty")
+        if len(body) > _LONGEST_BODY:
+            raise Refused("too-long", f"The text has {len(body)} characters.")
+        outbound = route_outbound(directory, incoming, self._world.book.of(incoming.person))
+        line = outbound.line
+        targets = tuple((person, targets_of(directory, person)) for person in outbound.persons)
+        for person, addresses in targets:
+            # In a browser everybody can read, so there it is enough that the text is kept.
+            if not addresses and not self._world.inbox:
+                raise Refused("unroutable", f"{person.label} has no address at which texts arrive.")
+        sender = incoming.sender
+        if not sender:
+            sender = (line.number or line.label) if line is not None else incoming.person
+        media = incoming.media
+        counted = None
+        if line is not None:
+            if media and not line.mms:
+                raise Refused(
+                    "media-unsupported",
+                    f"Line {line.label} cannot carry attachments; send the link as a text instead.",
+                )
+            counted = count(body, line.charset)
+            if counted.segments > line.max_segments:
+                raise Refused(
+                    "too-long",
+                    f"This text would need {counted.segments} texts; line {line.label} sends at "
+                    f"most {line.max_segments} for one message.",
+                )
+        return _Plan(
+            outbound,
+            targets,
+            sender,
+            body,
+            media,
+            counted,
+            max(now_ms, incoming.not_before_ms or 0),
+        )
 
     def _check_rates(
-        self,
-        directory: Directory,
-        incoming: FromPerson,
-        line: Line,
-        numbers: tuple[str, ...],
-        body: str,
-        segments: int,
-        now_ms: int,
+        self, author: str, line: Line, plan: _Plan, now_ms: int, take: bool = True
     ) -> None:
-        total = segments * len(numbers)
+        """
+        Count a text against what may be sent.
+
+        :param take: False only looks.
+        :raises Refused: it is too much.
+        """
+        numbers = plan.outbound.numbers
+        total = plan.segments * len(numbers)
         if line.daily_cap and self.daily.of(line.label, now_ms) + total > line.daily_cap:
             raise Refused(
                 "daily-cap",
                 f"Line {line.label} may send {line.daily_cap} text segments a day and has sent "
                 f"{self.daily.of(line.label, now_ms)}; it goes on at midnight UTC.",
             )
-        person = directory.persons.get(incoming.person)
+        person = self._world.directory.persons.get(author)
         if person is None:
             return
         for number in numbers:
-            if self._echoes.goes_round(f"{person.label} {line.label}", number, body):
+            way = f"{person.label} {line.label}"
+            if (
+                self._echoes.goes_round(way, number, plan.body)
+                if take
+                else self._echoes.is_too_often(self._echoes.times_lately(way, number, plan.body))
+            ):
                 raise Refused("loop")
-        wait_s = self._rates.wait_s(person.label, person.rate, person.burst, len(numbers))
+        wait_s = self._rates.wait_s(person.label, person.rate, person.burst, len(numbers), take)
         if wait_s > 0:
             raise Refused(
                 "throttled",
                 f"Too many texts in a short time; try again in {max(1, round(wait_s))} seconds.",
             )
+
+    # -- what would happen -----------------------------------------------------------------------
+
+    def preview(self, incoming: FromPerson) -> Preview:
+        """See `IInbox.preview`."""
+        now_ms = self._now_ms()
+        plan = self._plan(incoming, now_ms)
+        line = plan.line
+        warnings: list[str] = []
+        if plan.due_at_ms > now_ms:
+            at = datetime.fromtimestamp(plan.due_at_ms / 1000, UTC)
+            warnings.append(f"It waits until {at:%Y-%m-%d %H:%M} UTC.")
+        if line is not None:
+            self._check_rates(incoming.person, line, plan, now_ms, take=False)
+            warnings.extend(self._warnings(incoming, line, plan, now_ms))
+        book = self._world.book.of(incoming.person)
+        counted = plan.counted or count(plan.body)
+        if line is None:
+            carried_as = "internal"
+        elif plan.media:
+            carried_as = "mms"
+        else:
+            carried_as = "link" if incoming.media else "sms"
+        return Preview(
+            line=line.label if line is not None else "",
+            sender=plan.sender,
+            recipients=(
+                *(
+                    PreviewRecipient(number, book.names.get(number, ""))
+                    for number in plan.outbound.numbers
+                ),
+                *(
+                    PreviewRecipient("", person.label, person.label)
+                    for person in plan.outbound.persons
+                ),
+            ),
+            segments=plan.segments,
+            encoding="gsm" if counted.encoding is Encoding.GSM7 else "unicode",
+            characters=len(plan.body),
+            carried_as=carried_as,
+            body=plan.body,
+            media=plan.media,
+            warnings=tuple(warnings),
+        )
+
+    def _warnings(
+        self, incoming: FromPerson, line: Line, plan: _Plan, now_ms: int
+    ) -> Iterator[str]:
+        """Yield what the sender should know before sending, in sentences."""
+        numbers = plan.outbound.numbers
+        counted = plan.counted
+        if counted is not None and counted.encoding is Encoding.UCS2 and counted.segments > 1:
+            narrow = _without(plan.body, line.charset)
+            if narrow < counted.segments:
+                shown = " ".join(foreign(plan.body, line.charset)[:_MOST_SHOWN])
+                yield (
+                    f"Characters such as {shown} make it {counted.segments} texts to each number; "
+                    f"without them it would be {narrow}."
+                )
+        lane = self._dispatcher.lane_of(line.gateway, line.label, numbers[0])
+        closed = self._dispatcher.why_closed(lane)
+        if closed is not None:
+            why = _sentence(closed[1] or REASONS[closed[0]])
+            yield f"Line {line.label} cannot send at the moment, so it waits: {why}"
+        if line.daily_cap:
+            left = line.daily_cap - self.daily.of(line.label, now_ms) - plan.segments * len(numbers)
+            if left < line.daily_cap / 10:
+                yield f"After this, line {line.label} may send {left} more today (UTC)."
+        if len(numbers) > 1 and not (incoming.group and line.groups != "separate"):
+            yield f"Each of the {len(numbers)} numbers gets a text of its own and sees no others."
+        blocked = self._world.book.of(incoming.person).blocked
+        for number in numbers:
+            if number in blocked:
+                yield f"You have blocked {number}; you will not see an answer."
+            if number == line.number:
+                yield f"{number} is the line's own number."
+        way = f"{incoming.person} {line.label}"
+        if any(self._echoes.times_lately(way, number, plan.body) for number in numbers):
+            yield "The same text went to the same number less than a minute ago."
 
     def _remember(self, accepted: Accepted, key: tuple[str, str], until_ms: int) -> Accepted:
         """Keep what was accepted lately, so that a repeat is answered before any limit is asked."""
@@ -579,6 +719,16 @@ def _ours_first(recipients: tuple[str, ...], line: Line) -> tuple[str, ...]:
     known = [storable(recipient).replace("\n", " ") for recipient in recipients]
     known.sort(key=lambda recipient: recipient not in (line.number, line.label))
     return tuple(known)
+
+
+def _without(body: str, charset: Charset) -> int:
+    """Return how many segments a text would have without the characters that GSM lacks."""
+    return count(body.translate(dict.fromkeys(map(ord, foreign(body, charset)))), charset).segments
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith(".") else f"{text}."
 
 
 def _nothing(_: Any) -> None:

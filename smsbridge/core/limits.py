@@ -33,12 +33,15 @@ class TokenBuckets:
         self._seconds = seconds
         self._buckets: dict[str, _Bucket] = {}
 
-    def wait_s(self, key: str, rate: float, burst: int, amount: int = 1) -> float:
+    def wait_s(
+        self, key: str, rate: float, burst: int, amount: int = 1, take: bool = True
+    ) -> float:
         """
         Take `amount` tokens, or return how many seconds until they are there (and take none).
 
         :param rate: tokens a second; 0 means no limit.
         :param burst: the most tokens that can be saved; a larger `amount` may take a full bucket.
+        :param take: False only asks.
         """
         if rate <= 0:
             return 0.0
@@ -50,7 +53,8 @@ class TokenBuckets:
         bucket.filled_at = now
         needed = min(amount, burst)
         if bucket.tokens >= needed:
-            bucket.tokens -= amount
+            if take:
+                bucket.tokens -= amount
             return 0.0
         return (needed - bucket.tokens) / rate
 
@@ -97,6 +101,15 @@ class EchoGuard:
         self._seconds = seconds
         self._most = most
         self._seen: OrderedDict[tuple[str, str, int], tuple[float, int]] = OrderedDict()
+
+    def times_lately(self, sender: str, recipient: str, body: str) -> int:
+        """Return how often this text went this way within the minute."""
+        began, count = self._seen.get((sender, recipient, hash(body)), (0.0, 0))
+        return count if self._seconds() - began <= 60.0 else 0
+
+    def is_too_often(self, times: int) -> bool:
+        """Tell whether a text that went the same way so many times may not go again."""
+        return times >= self._most
 
     def goes_round(self, sender: str, recipient: str, body: str) -> bool:
         """Count one text; True when it went the same way too often within a minute."""

@@ -14,6 +14,8 @@ __all__ = [
     "LineStatus",
     "LinkStatus",
     "MessageRecord",
+    "Preview",
+    "PreviewRecipient",
     "QueueDepth",
     "Transition",
 ]
@@ -67,6 +69,36 @@ class MessageRecord:
     created_at_ms: int
     sent_at_ms: int | None
     deliveries: tuple[DeliveryRecord, ...] = ()
+
+
+@frozen
+class PreviewRecipient:
+    """To whom a text would go: a number with the sender's own name for it, or a person."""
+
+    number: str = ""
+    name: str = ""
+    person: str = ""
+
+
+@frozen(kw_only=True)
+class Preview:
+    """What would become of a text of a person; nothing of it is kept or counted."""
+
+    line: str  # empty when it goes to persons only
+    sender: str  # shown as `from`
+    recipients: tuple[PreviewRecipient, ...]
+    segments: int  # to each number; 0 without any
+    encoding: str  # gsm or unicode
+    characters: int
+    carried_as: str  # sms, mms, link (the attachments' addresses in the text) or internal
+    body: str  # as it would go out
+    media: tuple[Media, ...]
+    warnings: tuple[str, ...] = ()  # sentences for the sender
+
+    @property
+    def texts(self) -> int:
+        """How many texts the network would count."""
+        return self.segments * sum(1 for each in self.recipients if each.number)
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from smsbridge.core.address import InvalidNumber, is_short_code, parse_number
+from smsbridge.core.book import PersonalBook
 from smsbridge.core.directory import Directory, Line, Person
 from smsbridge.core.message import FromPerson
 from smsbridge.errors import Refused
@@ -17,6 +18,8 @@ from smsbridge.errors import Refused
 __all__ = ["Outbound", "Target", "conversation", "persons_of", "route_outbound", "targets_of"]
 
 _LONGEST_CONVERSATION: Final = 400
+_MOST_RECIPIENTS: Final = 1000  # of one message; who has more to tell sends several
+_MOST_NAMED: Final = 10  # groups that a refusal lists
 
 
 @frozen
@@ -67,10 +70,13 @@ def persons_of(directory: Directory, line: str) -> tuple[Person, ...]:
     return directory.persons_of_line.get(line) or directory.fallbacks
 
 
-def route_outbound(directory: Directory, incoming: FromPerson) -> Outbound:
+def route_outbound(
+    directory: Directory, incoming: FromPerson, book: PersonalBook | None = None
+) -> Outbound:
     """
     Find the line and the recipients of a person's message.
 
+    :param book: the sender's; it says whom a handle such as ``@family`` means.
     :raises Refused: the person, the line or a recipient is not known or not allowed.
     """
     person = None
@@ -85,12 +91,19 @@ def route_outbound(directory: Directory, incoming: FromPerson) -> Outbound:
         known = directory.persons.get(recipient)
         if known is not None:
             persons.append(known)
+        elif recipient.lstrip().startswith("@"):
+            numbers.extend(_members(recipient, incoming.person, book))
         else:
             numbers.append(_number(recipient, country))
     if not persons and not numbers:
         raise Refused("empty", "There is no recipient.")
     numbers = list(dict.fromkeys(numbers))
     persons = list(dict.fromkeys(persons))
+    if len(numbers) + len(persons) > _MOST_RECIPIENTS:
+        raise Refused(
+            "unsupported",
+            f"One message goes to {_MOST_RECIPIENTS} recipients at most; send it in several parts.",
+        )
     line = _line(directory, incoming.line, person) if numbers else None
     if line is not None:
         for number in numbers:
@@ -100,7 +113,12 @@ def route_outbound(directory: Directory, incoming: FromPerson) -> Outbound:
                     f"Line {line.label} may not text {number}; the configuration allows "
                     f"{line.allow.pattern} only.",
                 )
-        if len(numbers) > 1 and incoming.group and line.groups == "refuse":
+        if (
+            len(numbers) > 1
+            and incoming.group
+            and line.groups == "refuse"
+            and not line.carries_groups
+        ):
             raise Refused(
                 "unsupported",
                 f"Line {line.label} has no group texts; write to each number, or set "
@@ -124,6 +142,28 @@ def _line(directory: Directory, label: str, person: Person | None) -> Line:
     if not line.enabled:
         raise Refused("line-disabled", f"Line {label} is switched off in the configuration.")
     return line
+
+
+def _members(handle: str, person: str, book: PersonalBook | None) -> tuple[str, ...]:
+    """Return the numbers of the contacts that a handle means."""
+    if not person:
+        raise Refused(
+            "invalid-number",
+            f"{handle.strip()} is a group of somebody's contacts; the operator's texts go to "
+            "numbers and persons.",
+        )
+    groups = book.groups if book is not None else {}
+    numbers = groups.get(handle.strip().removeprefix("@").lower())
+    if numbers:
+        return numbers
+    known = [f"@{name}" for name in sorted(groups)]
+    if not known:
+        there = "you have no groups yet: put contacts into one first."
+    elif len(known) > _MOST_NAMED:
+        there = f"your groups are {', '.join(known[:_MOST_NAMED])} and others."
+    else:
+        there = f"your groups are {', '.join(known)}."
+    raise Refused("invalid-number", f"There is no group {handle.strip()[:64]}; {there}")
 
 
 _TYPED: Final = re.compile(r"[\s()./-]")

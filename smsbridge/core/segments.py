@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Final, NamedTuple
 
-__all__ = ["Charset", "Encoding", "Segments", "count", "split"]
+__all__ = ["Charset", "Encoding", "Segments", "count", "foreign", "split"]
 
 _BASIC: Final = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -77,6 +77,16 @@ def split(text: str, charset: Charset = Charset.GSM) -> list[str]:
     if len(text) + len(doubled.findall(text)) <= single:
         return [text]
     return [text[start:end] for start, end in _cuts(text, doubled, joined)]
+
+
+def foreign(text: str, charset: Charset = Charset.GSM) -> str:
+    """Return the characters for which a text cannot have the GSM alphabet, each once, in order."""
+    found = (
+        (each for each in text if not each.isascii())
+        if charset is Charset.ASCII
+        else _OUTSIDE.findall(text)
+    )
+    return "".join(dict.fromkeys(found))
 
 
 def _encoding(text: str, charset: Charset) -> tuple[Encoding, re.Pattern[str]]:

@@ -11,16 +11,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from smsbridge.core import inbox as inbox_module
+from smsbridge.core.book import PersonalBook
 from smsbridge.core.directory import Line, Person
 from smsbridge.core.message import (
     Accepted,
     Call,
     DeliveryReport,
+    FromPerson,
     Media,
     Origin,
     Status,
     UssdNotice,
 )
+from smsbridge.core.records import Preview, PreviewRecipient
 from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.interfaces import IInbox
 from smsbridge.store import history
@@ -273,7 +276,7 @@ class FromPersonTests(InboxCase):
     def test_nothing_to_send_is_refused(self) -> None:
         """Blanks are no text; an attachment is enough."""
         self.assertEqual(self.refusal(self.rig.send(" \n")).reason, "empty")
-        self.with_line(mms=True)
+        self.with_line(carries_media=True)
         self.committed(self.rig.send("", media=(Media(url="https://example.org/a.jpg"),)))
 
     def test_too_long_is_refused(self) -> None:
@@ -286,12 +289,25 @@ class FromPersonTests(InboxCase):
         self.assertIn("3 texts", str(refusal))
         self.assertEqual(self.refusal(self.rig.send("x" * 200_001)).reason, "too-long")
 
-    def test_attachments_need_a_line_that_carries_them(self) -> None:
-        """A line without MMS says what to do instead."""
-        refusal = self.refusal(self.rig.send("hi", media=(Media(url="https://example.org/a.jpg"),)))
+    def test_attachments_are_links_where_the_line_carries_none(self) -> None:
+        """A line without MMS sends where the file is; `mms = always` forbids that."""
+        media = (Media(url="https://example.org/a.jpg"),)
+        self.committed(self.rig.send("hi", media=media))
+        self.assertEqual(self.rig.store.records()[-1].body, "hi\nhttps://example.org/a.jpg")
+
+        self.with_line(mms="always")
+        refusal = self.refusal(self.rig.send("hi", media=media))
 
         self.assertEqual(refusal.reason, "media-unsupported")
-        self.assertIn("link", str(refusal))
+        self.assertIn("cannot carry", str(refusal))
+
+    def test_an_mms_counts_as_one_text(self) -> None:
+        """Whatever its text, the network bills one message for each number."""
+        self.with_line(carries_media=True, max_segments=2)
+
+        self.committed(self.rig.send("x" * 900, media=(Media(url="https://example.org/a.jpg"),)))
+
+        self.assertEqual(self.rig.inbox.daily.of("one", self.rig.now_ms()), 1)
 
     def test_a_repeat_is_answered_before_any_limit(self) -> None:
         """Who repeats a message that was accepted hears so, however often."""
@@ -448,6 +464,194 @@ class FromPersonTests(InboxCase):
                 ("", "invalid-number"): 1,
                 ("", "unknown-line"): 1,
             },
+        )
+
+
+class BlockTests(InboxCase):
+    """Numbers from which persons want nothing."""
+
+    def test_who_blocked_a_number_gets_none_of_its_texts(self) -> None:
+        """The text is kept, and the others of the line get it."""
+        self.world.book.put("john", PersonalBook(blocked=frozenset({NUMBER})))
+        self.committed(self.rig.text("spam", line="one"))
+        self.committed(self.rig.text("hi", OTHER, line="one"))
+
+        spam, hi = self.rig.store.records()
+        self.assertEqual([d.to for d in spam.deliveries], [JANE])
+        self.assertEqual([d.to for d in hi.deliveries], [JOHN, JANE])
+
+    def test_a_text_that_everybody_blocked_is_kept(self) -> None:
+        """Who unblocks the number later finds what was written."""
+        self.world.book.put("john", PersonalBook(blocked=frozenset({NUMBER})))
+        self.committed(self.rig.text("spam"))
+
+        (record,) = self.rig.store.records()
+        self.assertEqual((record.body, record.deliveries), ("spam", ()))
+
+    def test_unblocked_number_is_heard_again(self) -> None:
+        """The book as it is at the time counts."""
+        self.world.book.put("john", PersonalBook(blocked=frozenset({NUMBER})))
+        self.world.book.put("john", PersonalBook())
+        self.committed(self.rig.text("hi"))
+
+        self.assertEqual([d.to for d in self.rig.store.records()[0].deliveries], [JOHN])
+
+
+class BrowserTests(InboxCase):
+    """Persons who have no address but a browser."""
+
+    def setUp(self) -> None:
+        """Add somebody without an address."""
+        super().setUp()
+        persons = {**self.world.directory.persons, "web": Person(label="web", lines=("two",))}
+        self.world.directory = evolve(self.world.directory, persons=persons)
+
+    def test_internal_text_needs_no_address(self) -> None:
+        """It is kept, and read in the browser."""
+        self.world.inbox = True
+        self.committed(self.rig.send("hi", "web"))
+
+        (record,) = self.rig.store.records()
+        self.assertEqual(
+            (record.direction, record.conversation, record.deliveries),
+            ("internal", "|john,web", ()),
+        )
+
+    def test_without_an_inbox_it_would_reach_nobody(self) -> None:
+        """Nothing is kept where nobody could read it."""
+        self.assertEqual(self.refusal(self.rig.send("hi", "web")).reason, "unroutable")
+
+
+class HandleTests(InboxCase):
+    """Groups of contacts as recipients."""
+
+    def test_a_handle_means_the_numbers_of_its_contacts(self) -> None:
+        """Each member gets the text, whoever is named twice once."""
+        self.with_line(groups="separate")
+        self.world.book.put("john", PersonalBook(groups={"family": (NUMBER, OTHER)}))
+        self.committed(self.rig.send("dinner", "@Family", NUMBER))
+
+        (record,) = self.rig.store.records()
+        self.assertEqual(record.recipients, (NUMBER, OTHER))
+
+    def test_handles_of_others_mean_nothing(self) -> None:
+        """Everybody has groups of their own."""
+        self.world.book.put("jane", PersonalBook(groups={"family": (NUMBER,)}))
+
+        refusal = self.refusal(self.rig.send("hi", "@family"))
+
+        self.assertEqual(refusal.reason, "invalid-number")
+        self.assertIn("you have no groups yet", str(refusal))
+
+
+class PreviewTests(InboxCase):
+    """What would become of a text."""
+
+    def preview(self, body: str, *recipients: str, **more: Any) -> Preview:
+        """Preview a text of John."""
+        return self.inbox.preview(
+            FromPerson(person="john", recipients=recipients or (NUMBER,), body=body, **more)
+        )
+
+    def test_says_what_would_be_sent(self) -> None:
+        """Line, sender, names, and how many texts it takes."""
+        self.rig.open("box/one")
+        self.rig.settle()
+        self.with_line(groups="separate")
+        self.world.book.put("john", PersonalBook(names={NUMBER: "Ann"}))
+
+        found = self.preview("x" * 161, "202 555 0123", OTHER, "jane")
+
+        self.assertEqual(
+            (found.line, found.sender, found.carried_as, found.body),
+            ("one", "+12025550100", "sms", "x" * 161),
+        )
+        self.assertEqual(
+            found.recipients,
+            (
+                PreviewRecipient(NUMBER, "Ann"),
+                PreviewRecipient(OTHER),
+                PreviewRecipient("", "jane", "jane"),
+            ),
+        )
+        self.assertEqual(
+            (found.segments, found.texts, found.encoding, found.characters), (2, 4, "gsm", 161)
+        )
+        self.assertEqual(
+            found.warnings, ("Each of the 2 numbers gets a text of its own and sees no others.",)
+        )
+
+    def test_keeps_and_counts_nothing(self) -> None:
+        """However often it is asked, the text itself goes out."""
+        self.with_person(rate=0.01, burst=1)
+        self.with_line(daily_cap=1)
+        for _ in range(20):
+            self.preview("hi")
+        self.assertEqual(self.rig.commit(), 0)
+
+        self.committed(self.rig.send("hi"))
+
+        self.assertEqual(len(self.rig.store.records()), 1)
+
+    def test_refuses_what_accept_refuses(self) -> None:
+        """With the same reason and sentence."""
+        self.with_person(rate=0.01, burst=1)
+        self.with_line(max_segments=1)
+        for body, to in (("", NUMBER), ("x" * 200, NUMBER), ("hi", "12"), ("hi", "@nobody")):
+            refused = self.refusal(self.rig.send(body, to))
+            error = self.assertRaises(Refused, self.preview, body, to)
+            self.assertEqual((error.reason, str(error)), (refused.reason, str(refused)))
+        self.committed(self.rig.send("hi"))
+        self.assertEqual(self.assertRaises(Refused, self.preview, "hi").reason, "throttled")
+        self.with_line(daily_cap=1)
+        self.assertEqual(self.assertRaises(Refused, self.preview, "hi").reason, "daily-cap")
+
+    def test_an_echo_is_refused_here_too(self) -> None:
+        """The eleventh time within a minute."""
+        for _ in range(10):
+            self.committed(self.rig.send("I am away."))
+
+        self.assertEqual(self.assertRaises(Refused, self.preview, "I am away.").reason, "loop")
+        self.rig.clock.advance(61.0)
+        self.preview("I am away.")
+
+    def test_warns_of_a_line_that_is_down(self) -> None:
+        """The text would wait, and why."""
+        self.rig.shut("box/one", "line-down", "no network")
+
+        (warning,) = self.preview("hi").warnings
+
+        self.assertEqual(warning, "Line one cannot send at the moment, so it waits: no network.")
+
+    def test_warns_of_what_costs_or_surprises(self) -> None:
+        """An unusual character, the cap, a blocked number, the same text again, a later time."""
+        self.rig.open("box/one")
+        self.rig.settle()
+        self.with_line(daily_cap=20)
+        self.world.book.put("john", PersonalBook(blocked=frozenset({NUMBER})))
+        self.committed(self.rig.send("x" * 70 + "ł"))
+        self.assertEqual(self.preview("ł").encoding, "unicode")
+
+        warnings = " ".join(self.preview("x" * 70 + "ł", not_before_ms=NOW + DAY).warnings)
+
+        for expected in (
+            "It waits until 2027-01-16 08:00 UTC.",
+            "Characters such as ł make it 2 texts",
+            f"You have blocked {NUMBER}",
+            "less than a minute ago",
+        ):
+            self.assertIn(expected, warnings)
+        self.assertNotIn("more today", warnings)
+        self.with_line(daily_cap=5)
+        self.assertIn("may send 0 more today", " ".join(self.preview("x" * 400).warnings))
+
+    def test_between_persons_there_is_no_line(self) -> None:
+        """Nothing is counted in segments."""
+        found = self.preview("hi", "jane")
+
+        self.assertEqual(
+            (found.line, found.sender, found.carried_as, found.segments, found.texts),
+            ("", "john", "internal", 0, 0),
         )
 
 

@@ -31,6 +31,14 @@ class TokenBucketsTests(SynchronousTestCase):
         self.assertEqual(self.buckets.wait_s("john", 2.0, 3), 0.0)
         self.assertEqual(self.buckets.wait_s("john", 2.0, 3), 0.5)
 
+    def test_asking_takes_nothing(self) -> None:
+        """A preview costs nothing, and says what the text itself would hear."""
+        for _ in range(5):
+            self.assertEqual(self.buckets.wait_s("john", 1.0, 1, take=False), 0.0)
+        self.assertEqual(self.buckets.wait_s("john", 1.0, 1), 0.0)
+
+        self.assertEqual(self.buckets.wait_s("john", 1.0, 1, take=False), 1.0)
+
     def test_waiting_takes_nothing(self) -> None:
         """Who is refused does not pay."""
         self.buckets.wait_s("john", 1.0, 1)
@@ -118,6 +126,17 @@ class EchoGuardTests(SynchronousTestCase):
         found = [self.guard.goes_round("john", "+1", "away") for _ in range(5)]
 
         self.assertEqual(found, [False, False, False, True, True])
+
+    def test_looking_does_not_count(self) -> None:
+        """How often a text went lately can be asked without sending it."""
+        for _ in range(3):
+            self.guard.goes_round("john", "+1", "away")
+
+        self.assertEqual(self.guard.times_lately("john", "+1", "away"), 3)
+        self.assertTrue(self.guard.is_too_often(3))
+        self.assertFalse(self.guard.is_too_often(2))
+        self.clock.advance(61.0)
+        self.assertEqual(self.guard.times_lately("john", "+1", "away"), 0)
 
     def test_other_texts_and_ways_are_apart(self) -> None:
         """Only what is the same in everything counts together."""

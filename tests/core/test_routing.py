@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from smsbridge.core.book import PersonalBook
 from smsbridge.core.directory import Directory, Person
 from smsbridge.core.message import FromPerson
 from smsbridge.core.routing import (
@@ -96,6 +97,40 @@ class OutboundTests(SynchronousTestCase):
         error = self.assertRaises(Refused, self.route, *recipients, **more)
         assert isinstance(error, Refused)
         return error
+
+    def test_a_handle_means_a_group_of_contacts(self) -> None:
+        """Written with @, in any case; numbers of one line are asked as if they were typed."""
+        book = PersonalBook(groups={"family": (NUMBER, OTHER), "work": (OTHER,)})
+        incoming = FromPerson(person="john", recipients=(" @Family", "@work", "jane"), body="x")
+
+        found = route_outbound(self.directory, incoming, book)
+
+        self.assertEqual(found.numbers, (NUMBER, OTHER))
+        self.assertEqual([person.label for person in found.persons], ["jane"])
+
+    def test_an_unknown_handle_names_those_there_are(self) -> None:
+        """A slip of the finger is easy to mend; the operator has no contacts."""
+        groups = dict.fromkeys(("work", "family"), (NUMBER,))
+        many = {f"g{number:02}": (NUMBER,) for number in range(11)}
+        for person, book, expected in (
+            ("john", PersonalBook(groups=groups), "your groups are @family, @work."),
+            ("john", PersonalBook(groups=many), "@g09 and others."),
+            ("john", PersonalBook(), "you have no groups yet"),
+            ("john", None, "you have no groups yet"),
+            ("", None, "go to numbers and persons"),
+        ):
+            incoming = FromPerson(person=person, recipients=("@famliy",), body="x", line="one")
+            error = self.assertRaises(Refused, route_outbound, self.directory, incoming, book)
+            self.assertEqual(error.reason, "invalid-number")
+            self.assertIn("@famliy", str(error))
+            self.assertIn(expected, str(error))
+
+    def test_one_message_has_bounded_recipients(self) -> None:
+        """Nobody writes to ten thousand by a slip."""
+        numbers = tuple(f"+1202555{number:04}" for number in range(1001))
+
+        self.assertEqual(self.refused(*numbers).reason, "unsupported")
+        self.assertEqual(len(self.route(*numbers[:1000]).numbers), 1000)
 
     def test_numbers_as_typed(self) -> None:
         """Every spelling of a number is that number, once; short codes stay."""

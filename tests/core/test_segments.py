@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smsbridge.core.segments import Charset, Encoding, count, split
+from smsbridge.core.segments import Charset, Encoding, count, foreign, split
 
 #: text, encoding, units, segments, left
 TABLE = [
@@ -68,6 +68,24 @@ class CountTests(SynchronousTestCase):
         self.assertEqual(count("café", Charset.ASCII).encoding, Encoding.UCS2)
         self.assertEqual(count("cafe [1]", Charset.ASCII).units, 10)
         self.assertEqual(count("`\t", Charset.ASCII).encoding, Encoding.GSM7)
+
+
+class ForeignTests(SynchronousTestCase):
+    """The characters that cost the GSM alphabet."""
+
+    @given(st.text(max_size=50), st.sampled_from(Charset))
+    def test_without_them_a_text_is_narrow(self, text: str, charset: Charset) -> None:
+        """A text has some exactly when it is counted as UCS-2."""
+        found = foreign(text, charset)
+
+        self.assertEqual(bool(found), count(text, charset).encoding is Encoding.UCS2)
+        rest = "".join(each for each in text if each not in found)
+        self.assertIs(count(rest, charset).encoding, Encoding.GSM7)
+
+    def test_each_is_named_once_in_order(self) -> None:
+        """For a sentence to the sender."""
+        self.assertEqual(foreign("łążł ok €"), "łąż")
+        self.assertEqual(foreign("é", Charset.ASCII), "é")
 
 
 class SplitTests(SynchronousTestCase):
