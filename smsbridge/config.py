@@ -35,6 +35,7 @@ from smsbridge.keys import (
     Key,
     base_url,
     boolean,
+    byte_size,
     declared,
     duration,
     endpoints,
@@ -142,6 +143,15 @@ class Settings:
         "After what time the sender of a text that still waits is told so; 0 never tells.",
         default=120.0,
         convert=duration,
+    )
+    media_cap: int = key(
+        "How much room the files of all attachments may take. When it is used up, nobody can send "
+        "files; what arrives is still kept until the disk is nearly full.",
+        default=10 * 1024**3,
+        convert=byte_size,
+    )
+    media_max: int = key(
+        "The largest file that may be sent or fetched.", default=64 * 1024**2, convert=byte_size
     )
     threads: int = key(
         "How many threads read the database at once.", default=4, convert=whole(1, 64)

@@ -50,7 +50,9 @@ _PURGE_PAUSE_S: Final = 0.02  # between two steps, so that messages pass in betw
 _RESENT_LIFE_MS: Final = 2 * _DAY_MS
 
 #: Keys of [smsbridge] that a running daemon can take over.
-_RELOADABLE: Final = frozenset({"country", "retention_days", "include", "notify_after"})
+_RELOADABLE: Final = frozenset(
+    {"country", "retention_days", "include", "notify_after", "media_cap", "media_max"}
+)
 
 
 class Gateways(Service):

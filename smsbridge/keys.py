@@ -21,6 +21,7 @@ __all__ = [
     "Key",
     "base_url",
     "boolean",
+    "byte_size",
     "decimal",
     "declared",
     "duration",
@@ -30,6 +31,7 @@ __all__ = [
     "one_of",
     "pattern",
     "shown",
+    "shown_size",
     "split_endpoint",
     "whole",
     "words",
@@ -154,6 +156,8 @@ def shown(value: Any, convert: Callable[[str], Any] = str) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return _shown_float(value, convert)
+    if convert is byte_size:
+        return shown_size(value)
     if isinstance(value, re.Pattern):
         return str(value.pattern)
     if isinstance(value, tuple | list):
@@ -227,6 +231,25 @@ def duration(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a time span; write for example 90s, 15m, 48h or 7d")
     return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+_SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+def byte_size(text: str) -> int:
+    """Read a size such as ``600K``, ``64M`` or ``10G``; gives bytes."""
+    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,3})?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size; write for example 600K, 64M or 10G")
+    return int(float(match.group(1)) * _SIZES[match.group(2)])
+
+
+def shown_size(size: int) -> str:
+    """Write a number of bytes as `byte_size` reads it, with the largest unit that is exact."""
+    for unit in ("t", "g", "m", "k"):
+        if size and size % _SIZES[unit] == 0:
+            return f"{size // _SIZES[unit]}{unit.upper()}"
+    return str(size)
 
 
 def pattern(text: str) -> re.Pattern[str]:

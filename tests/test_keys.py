@@ -82,6 +82,20 @@ class ReaderTests(SynchronousTestCase):
             except ValueError:
                 pass
 
+    def test_sizes(self) -> None:
+        """Sizes are bytes, or thousands of them in the binary way; the case does not matter."""
+        for text, size in (
+            ("1000", 1000),
+            ("600K", 614_400),
+            ("64 MiB", 67_108_864),
+            ("1.5g", 1_610_612_736),
+            ("0", 0),
+        ):
+            self.assertEqual(keys.byte_size(text), size)
+        for text in ("", "-1", "10X", "1 0", "ten"):
+            with self.assertRaises(ValueError):
+                keys.byte_size(text)
+
     def test_endpoint_parts(self) -> None:
         """An endpoint string is cut at colons that no backslash guards."""
         self.assertEqual(
@@ -105,6 +119,9 @@ class ShownTests(SynchronousTestCase):
             (0.0, keys.duration, "0"),
             (90.0, lambda text: keys.duration(text), "90s"),  # a reader made around another
             (1.5, keys.decimal(0, 9), "1.5"),
+            (600 * 1024, keys.byte_size, "600K"),
+            (10 * 1024**3, keys.byte_size, "10G"),
+            (1000, keys.byte_size, "1000"),
             (keys.pattern(r"^\+1"), keys.pattern, r"^\+1"),
         ):
             self.assertEqual(shown(value, convert), text)

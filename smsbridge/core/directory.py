@@ -22,6 +22,7 @@ from smsbridge.core.files import Files
 from smsbridge.core.segments import Charset
 from smsbridge.keys import (
     boolean,
+    byte_size,
     decimal,
     duration,
     file_path,
@@ -93,7 +94,21 @@ class Line:
         default="refuse",
         convert=one_of("refuse", "separate"),
     )
-    mms: bool = attrs.field(default=False, kw_only=True)  # its gateway carries attachments
+    mms: str = key(
+        "How attachments go out: auto, as an MMS where the line carries them and they are small "
+        "enough, else as a link in the text; always, as an MMS or not at all; link, always as a "
+        "link. Links need public_url in [http].",
+        default="auto",
+        convert=one_of("auto", "always", "link"),
+    )
+    media_limit: int = key(
+        "How large the attachments of one MMS may be in all. Larger pictures are made smaller.",
+        default=600 * 1024,
+        convert=byte_size,
+        example="600K",
+    )
+    carries_media: bool = attrs.field(default=False, kw_only=True)  # its gateway has MMS
+    carries_groups: bool = attrs.field(default=False, kw_only=True)  # and real group texts
     charset: Charset = attrs.field(default=Charset.GSM, kw_only=True)  # how the device counts
 
 

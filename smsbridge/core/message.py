@@ -76,13 +76,22 @@ class Kind(StrEnum):
 
 @frozen(kw_only=True)
 class Media:
-    """One attachment of a message: a file that we keep, or a link to one that is elsewhere."""
+    """
+    One attachment of a message: a file that we keep, or a link to one that is elsewhere.
+
+    A file that we keep and that goes out as a link in the text has both `digest` and `url`.
+    """
 
     url: str = ""  # elsewhere; empty for a file that we keep: ask `Files.link`
     content_type: str = ""
     size: int | None = None
     name: str = ""
     digest: str = ""  # SHA-256 (hexadecimal) of a file in our media store
+
+    @property
+    def linked(self) -> bool:
+        """Tell whether the text itself carries the link, so that a line has nothing to attach."""
+        return bool(self.digest and self.url)
 
 
 @frozen(kw_only=True)
