@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smsbridge.core.address import mask, parse_sender
+from smsbridge.core.attachments import LINK_LIFETIME_S, arrange, attached
 from smsbridge.core.changes import Changes
 from smsbridge.core.directory import Directory, Line, Person, World
 from smsbridge.core.dispatcher import Dispatcher
@@ -385,13 +386,12 @@ class Inbox:
         media = incoming.media
         counted = None
         if line is not None:
-            if media and not line.mms:
-                raise Refused(
-                    "media-unsupported",
-                    f"Line {line.label} cannot carry attachments; send the link as a text instead.",
-                )
+            arranged = arrange(line, body, media, self._link)
+            body, media = arranged.body, arranged.media
             counted = count(body, line.charset)
-            if counted.segments > line.max_segments:
+            if arranged.carried_as == "mms":
+                counted = counted._replace(segments=1)  # whatever its text, the network bills one
+            elif counted.segments > line.max_segments:
                 raise Refused(
                     "too-long",
                     f"This text would need {counted.segments} texts; line {line.label} sends at "
@@ -406,6 +406,10 @@ class Inbox:
             counted,
             max(now_ms, incoming.not_before_ms or 0),
         )
+
+    def _link(self, medium: Media) -> str:
+        files = self._world.media
+        return files.link(medium, LINK_LIFETIME_S) if files is not None else ""
 
     def _check_rates(
         self, author: str, line: Line, plan: _Plan, now_ms: int, take: bool = True
@@ -460,7 +464,7 @@ class Inbox:
         counted = plan.counted or count(plan.body)
         if line is None:
             carried_as = "internal"
-        elif plan.media:
+        elif attached(plan.media):
             carried_as = "mms"
         else:
             carried_as = "link" if incoming.media else "sms"
