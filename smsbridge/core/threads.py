@@ -20,6 +20,7 @@ __all__ = [
     "ConversationChange",
     "ConversationQuery",
     "ConversationRecord",
+    "ListQuery",
     "SearchQuery",
     "ThreadPage",
     "ThreadQuery",
@@ -68,6 +69,8 @@ class ConversationQuery:
     :ivar before_id: only those whose newest text is older than this message; a cursor.
     :ivar conversations: only these.
     :ivar parties: only those with one of these parties (numbers, names of persons).
+    :ivar part: only those with a party whose number or name holds this; what `parties` finds is
+        found too.
     """
 
     viewer: Viewer
@@ -76,6 +79,7 @@ class ConversationQuery:
     before_id: str = ""
     conversations: tuple[str, ...] = ()
     parties: tuple[str, ...] = ()
+    part: str = ""
     limit: int = 50
 
 
@@ -102,6 +106,30 @@ class ThreadPage:
     messages: tuple[MessageRecord, ...]
     has_older: bool
     has_newer: bool
+
+
+@frozen(kw_only=True)
+class ListQuery:
+    """
+    Which texts of all conversations to list, newest first.
+
+    :ivar number: a number or person that takes part.
+    :ivar person: who wrote it, or to whom it went.
+    :ivar since_ms: made at this time or later.
+    :ivar until_ms: made before this time.
+    :ivar statuses: of a delivery of the message, as stored.
+    """
+
+    viewer: Viewer
+    line: str = ""
+    number: str = ""
+    person: str = ""
+    directions: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    before_id: str = ""
+    limit: int = 50
 
 
 @frozen(kw_only=True)
@@ -140,6 +168,9 @@ class Threads(Protocol):
 
     def thread(self, query: ThreadQuery) -> Deferred[ThreadPage]:
         """Read texts of one conversation; empty if it is not the viewer's."""
+
+    def messages(self, query: ListQuery) -> Deferred[list[MessageRecord]]:
+        """List texts that the viewer may see and has not hidden, newest first."""
 
     def search(self, query: SearchQuery) -> Deferred[list[MessageRecord]]:
         """Find texts."""
