@@ -34,9 +34,11 @@ _Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 class Body(BaseModel):
     """
-    The base of request bodies.
+    The base of request bodies: the fields of ``data.attributes`` (JSON:API), without the frame.
 
-    What is not known is passed over, as programs written for Flowroute's API send more than we use.
+    `Api` takes the frame off, and takes the fields without it as well, as older programs send
+    them.  What is not known is passed over: programs written for Flowroute's API send more than we
+    use.  A field with a name that Python has no room for gets an alias.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -148,6 +150,10 @@ def operation(
     It is called with a `Call` and the parts of the path by name, and returns the answer's document,
     a `Raw`, or None.  It may raise `ApiError`, `Refused` and the other failures of `errors`.
 
+    :param path: below ``/api/v2.2``, as in ``/messages/<message_id>``.
+    :param answer: a TypedDict of `typing_extensions` (pydantic refuses the one of `typing` before
+        Python 3.12), for documentation and tests; what is returned is not checked against it.
+    :param streams: the method writes to ``call.request``; it may return before it has ended it.
     :param status: of a good answer; by default 200, or 204 without an answer.
     """
 
