@@ -9,7 +9,7 @@ OpenAPI document from the same declarations.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,7 @@ from twisted.web.server import Request
 from smsbridge.web.access.caller import Caller, Scope
 
 __all__ = [
+    "BASE",
     "ApiError",
     "Arguments",
     "Body",
@@ -27,6 +28,9 @@ __all__ = [
     "operation",
     "operations_of",
 ]
+
+#: Where the operations' paths begin.
+BASE: Final = "/api/v2.2"
 
 _T = TypeVar("_T")
 _Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, Any]])

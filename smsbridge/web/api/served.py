@@ -35,10 +35,7 @@ from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.api.backend import Backend
 from smsbridge.web.api.operation import ApiError, Call, Operation, Raw, operations_of
 
-__all__ = ["BASE", "Access", "Api"]
-
-#: Where the operations' paths begin.
-BASE: Final = "/api/v2.2"
+__all__ = ["Access", "Api"]
 
 _JSON: Final = "application/json"
 _JSON_API: Final = "application/vnd.api+json"
