@@ -407,6 +407,12 @@ class Daemon(Service):
             raise Refused("unsupported", f"Line {line} has no USSD.")
         return speaker.ussd(line, code)
 
+    def has_ussd(self, line: str) -> bool:
+        """See `IBridge.has_ussd`."""
+        known = self._world.directory.lines.get(line)
+        gateway = self._gateways.get(known.gateway) if known is not None else None
+        return gateway is not None and IUssd(gateway, None) is not None
+
     def line_commands(self, line: str) -> Mapping[str, tuple[str, str]]:
         """See `IBridge.line_commands`."""
         control = ILineControl(self._gateway_of_line(line), None)

@@ -158,6 +158,9 @@ class IBridge(Interface):
         :raises TemporaryFailure: the line is busy or away.
         """
 
+    def has_ussd(line: str) -> bool:
+        """Tell whether a line has USSD."""
+
     def line_commands(line: str) -> Mapping[str, tuple[str, str]]:
         """
         Map what can be asked of a line to (arguments as shown in help, sentence).

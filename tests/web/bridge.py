@@ -307,6 +307,10 @@ class FakeBridge:
             return fail(PermanentFailure("network", "The network refused this code."))
         return succeed(f"Balance: 5.00\nCode was {code}")
 
+    def has_ussd(self, line: str) -> bool:
+        """See `IBridge`."""
+        return line == "demo1"
+
     def line_commands(self, line: str) -> Mapping[str, tuple[str, str]]:
         """See `IBridge`."""
         self._known(line)
