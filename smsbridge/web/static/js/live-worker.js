@@ -1,0 +1,47 @@
+/** The SharedWorker: one event stream for all tabs of a browser; every tab hears everything. */
+import { stream } from "./live-stream.js";
+
+const ports = new Set();
+let running = null;
+let state = "idle";
+
+const tell = (message) => {
+  for (const port of ports) port.postMessage(message);
+};
+
+function start(address) {
+  if (running) return;
+  running = stream(address, {
+    onEvent: (type, data) => tell({ type, data }),
+    onState: (now) => {
+      state = now;
+      tell({ type: ":state", data: now });
+    },
+  });
+}
+
+function stop() {
+  running?.stop();
+  running = null;
+  state = "idle";
+}
+
+self.onconnect = (event) => {
+  const port = event.ports[0];
+  port.onmessage = ({ data }) => {
+    if (data.kind === "start") {
+      ports.add(port);
+      start(data.address);
+      port.postMessage({ type: ":state", data: state });
+    } else if (data.kind === "restart") {
+      stop(); // somebody else logged in, or the session is a new one
+      start(data.address);
+    } else if (data.kind === "nudge") {
+      if (state !== "open") running?.nudge();
+    } else if (data.kind === "bye") {
+      ports.delete(port);
+      if (!ports.size) stop();
+    }
+  };
+  port.postMessage({ type: ":ready", data: null });
+};
