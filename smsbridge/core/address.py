@@ -21,6 +21,7 @@ __all__ = [
     "is_e164",
     "is_short_code",
     "mask",
+    "parse_destination",
     "parse_number",
     "parse_sender",
     "read_country",
@@ -195,6 +196,16 @@ def _look_up(digits: str, country: str) -> tuple[str, str]:
 
 def _advice(country: str) -> str:
     return f"write it like {example_number(country)}."
+
+
+def parse_destination(text: str, country: str) -> str:
+    """
+    Return the E.164 form of a number as people type it, or a short code without fillers.
+
+    :raises InvalidNumber: it is neither.
+    """
+    bare = _FILLERS.sub("", text)
+    return bare if is_short_code(bare) else parse_number(text, country)
 
 
 @lru_cache(maxsize=8192)

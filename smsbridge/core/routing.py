@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from attrs import frozen
 
-from smsbridge.core.address import InvalidNumber, is_short_code, parse_number
+from smsbridge.core.address import InvalidNumber, parse_destination
 from smsbridge.core.book import PersonalBook
 from smsbridge.core.directory import Directory, Line, Person
 from smsbridge.core.message import FromPerson
@@ -166,14 +165,8 @@ def _members(handle: str, person: str, book: PersonalBook | None) -> tuple[str, 
     raise Refused("invalid-number", f"There is no group {handle.strip()[:64]}; {there}")
 
 
-_TYPED: Final = re.compile(r"[\s()./-]")
-
-
 def _number(text: str, country: str) -> str:
-    bare = _TYPED.sub("", text)
-    if is_short_code(bare):
-        return bare
     try:
-        return parse_number(text, country)
+        return parse_destination(text, country)
     except InvalidNumber as e:
         raise Refused("invalid-number", str(e)) from None

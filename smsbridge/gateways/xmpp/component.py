@@ -7,7 +7,7 @@ is used to answer another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field, frozen
@@ -48,7 +48,6 @@ class Component:
     The gateway as its parts see it.
 
     :ivar send: writes one stanza while the link is up, see `ComponentStream.send`.
-    :ivar names: by person, the names of that person's contacts by number.
     """
 
     label: str
@@ -57,7 +56,6 @@ class Component:
     clock: IReactorTime
     send: Callable[[str], Any]
     random_id: Callable[[], str]
-    names: Mapping[str, Mapping[str, str]] = field(factory=dict)
     _persons: dict[str, str] = field(factory=dict)
     _persons_of: Directory | None = None
 
@@ -107,8 +105,7 @@ class Component:
 
     def name_of(self, person: str, number: str) -> str:
         """Return the name that a person's own contacts have for a number, empty if none."""
-        names = self.names.get(person)
-        return names.get(number, "") if names else ""
+        return self.world.book.name(person, number)
 
     def read(self, jid: str, person: Person | None) -> addresses.Contact:
         """

@@ -13,18 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.words.xish import domish
 from zope.interface import implementer
 
-from smsbridge.core.contacts import ContactBook, Wanted
 from smsbridge.core.directory import World
 from smsbridge.core.message import Delivery, Outcome
 from smsbridge.core.records import LineStatus, LinkStatus
@@ -47,7 +44,6 @@ from smsbridge.keys import ConfigError
 __all__ = ["XmppFactory", "XmppService"]
 
 _REFRESH_EVERY_S: Final = 10.0
-_CONTACTS_EVERY_S: Final = 30.0
 _WINDOW_BYTES: Final = 1024 * 1024
 _REPORTS: Final = "reports"
 
@@ -71,7 +67,6 @@ class XmppService(Service):
     One ``[gateway:NAME]`` of kind ``xmpp``.
 
     :param endpoint: where the server is, by default what the configuration says.
-    :param in_thread: calls a function in a thread and fires with its result.
     :param random_id: makes ids that strangers cannot guess.
     """
 
@@ -91,16 +86,12 @@ class XmppService(Service):
         world: World,
         *,
         endpoint: IStreamClientEndpoint | None = None,
-        in_thread: Callable[..., Deferred[Any]] | None = None,
         random_id: Callable[[], str] = lambda: secrets.token_urlsafe(12),
         **stream_options: Any,
     ) -> None:
         self.label = label
         self._reactor = reactor
         self._lanes = lanes
-        self._in_thread = in_thread
-        self._book = ContactBook()
-        self._reading_contacts = False
         self.registration: Registration | None = None
         self._since_ms: int | None = None
         self._state = "not started"
@@ -131,9 +122,7 @@ class XmppService(Service):
             self.stream.resume_reading,
         )
         self._refresher = LoopingCall(self._refresh)
-        self._reader = LoopingCall(self._read_contacts)
-        for loop in (self._refresher, self._reader):
-            loop.clock = reactor
+        self._refresher.clock = reactor
 
     def attend(self, bot: BotHook | None, commands: CommandsHook | None) -> None:
         """Say who answers commands written as texts, and ad-hoc commands and registration."""
@@ -151,16 +140,14 @@ class XmppService(Service):
             self._lanes.close(self.label, lane, "peer-down", "The XMPP server is not there yet.")
         self.stream.startService()
         self._refresher.start(_REFRESH_EVERY_S, now=False)
-        self._reader.start(_CONTACTS_EVERY_S, now=True)
 
     def stopService(self) -> Deferred[None]:
         """Say good-bye to users and close the link; fires when it is closed."""
         if not self.running:
             return succeed(None)
         Service.stopService(self)
-        for loop in (self._refresher, self._reader):
-            if loop.running:
-                loop.stop()
+        if self._refresher.running:
+            self._refresher.stop()
         for lane in self._own_lanes():
             self._lanes.close(self.label, lane, "peer-down", "The gateway was stopped.")
         if self.stream.is_up:
@@ -268,37 +255,6 @@ class XmppService(Service):
             self.presences.refresh()
         except Exception:  # a timer that raises would never come again
             self.log.failure("{gateway}: presence was not renewed", gateway=self.label)
-
-    def _read_contacts(self) -> None:
-        wanted = [
-            Wanted(person.label, person.contacts, self.component.country(person))
-            for person in self.component.world.directory.persons.values()
-            if person.contacts is not None
-        ]
-        if self._reading_contacts or not (wanted or self.component.names):
-            return
-        self._reading_contacts = True
-
-        def read(names: dict[str, Mapping[str, str]]) -> None:
-            self._reading_contacts = False
-            self.component.names = names
-
-        def failed(failure: Failure) -> None:
-            self._reading_contacts = False
-            self.log.failure(
-                "{gateway}: contacts were not read", failure=failure, gateway=self.label
-            )
-
-        self._run(self._book.refresh, wanted).addCallbacks(read, failed)
-
-    def _run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        if self._in_thread is not None:
-            return self._in_thread(function, *arguments)
-        try:
-            pool = self._reactor.getThreadPool()
-        except Exception:  # a reactor without threads: leave the contacts unread, keep the link
-            return fail(Failure())
-        return deferToThreadPool(self._reactor, pool, function, *arguments)
 
 
 def _endpoint(reactor: Any, config: XmppGateway) -> IStreamClientEndpoint:

@@ -9,12 +9,11 @@ from typing import Any
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from smsbridge.core.directory import Person, World
+from smsbridge.core.directory import World
 from smsbridge.core.message import Delivery
 from smsbridge.errors import TemporaryFailure
 from smsbridge.gateways.xmpp import FACTORY
@@ -118,44 +117,6 @@ class LifeTests(GatewayTestCase):
         self.assertTrue(self.gateway.update(evolve(CONFIG, name="Texts"), {}))
         self.assertEqual(self.gateway.component.config.name, "Texts")
         self.assertIn("Texts", self.gateway.queries.gateway_entity().info())
-
-    def test_contacts_are_read_and_read_again(self) -> None:
-        """Names come from the person's own file, without a restart."""
-        path = Path(self.mktemp())
-        card = "BEGIN:VCARD\nVERSION:3.0\nFN:{}\nTEL:" + NUMBER + "\nEND:VCARD\n"
-        path.write_text(card.format("Ann"), "utf-8")
-        person = Person(label="alice", xmpp=(ALICE,), contacts=path)
-        world = World(directory=evolve(DIRECTORY, persons={"alice": person}))
-
-        def at_once(function: Any, *arguments: Any) -> Deferred[Any]:
-            return succeed(function(*arguments))
-
-        gateway = XmppService(
-            self.clock,
-            "x",
-            CONFIG,
-            self.inbox,
-            self.lanes,
-            world,
-            endpoint=Server(self.clock),
-            in_thread=at_once,
-        )
-        gateway.startService()
-        self.addCleanup(gateway.stopService)
-        self.assertEqual(gateway.component.name_of("alice", NUMBER), "Ann")
-        path.write_text(card.format("Anna Lee"), "utf-8")
-        self.clock.advance(30)
-        self.assertEqual(gateway.component.name_of("alice", NUMBER), "Anna Lee")
-
-    def test_reactor_without_threads_keeps_the_link(self) -> None:
-        """Contacts stay unread, and that is logged."""
-        person = Person(label="alice", xmpp=(ALICE,), contacts=Path("/nowhere.vcf"))
-        self.world.directory = evolve(DIRECTORY, persons={"alice": person})
-
-        self.clock.advance(30)
-
-        self.assertEqual(len(self.flushLoggedErrors()), 1)
-        self.assertTrue(self.gateway.stream.is_up)
 
 
 class TroubleTests(GatewayTestCase):

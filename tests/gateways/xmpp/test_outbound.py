@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from smsbridge.core.book import PersonalBook
 from smsbridge.core.directory import Line, Person
 from smsbridge.core.message import Direction, Kind, Media, NotTried, Sent, Status
 from smsbridge.errors import PermanentFailure, TemporaryFailure
@@ -98,7 +99,7 @@ class MessageTests(GatewayTestCase):
 
     def test_name_from_the_contacts_is_the_nick(self) -> None:
         """Alice reads how she calls the number; Bob does not."""
-        self.gateway.component.names = {"alice": {NUMBER: "Ann"}}
+        self.world.book.put("alice", PersonalBook(names={NUMBER: "Ann"}))
 
         _, (to_alice,) = self.deliver(text_to("t"))
         _, (to_bob,) = self.deliver(text_to("u", person="Bob", destination="bob@example.org"))

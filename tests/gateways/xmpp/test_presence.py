@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.words.xish import domish
 
+from smsbridge.core.book import PersonalBook
 from smsbridge.core.directory import Person
 from smsbridge.gateways.xmpp import disco
 from tests.gateways.xmpp.rig import (
@@ -51,7 +52,7 @@ class SubscriptionTests(PresenceTestCase):
 
     def test_number_accepts_shows_itself_and_asks_back(self) -> None:
         """Pictures load only from mutual contacts, and only then do we see who is there."""
-        self.gateway.component.names = {"alice": {NUMBER: "Ann"}}
+        self.world.book.put("alice", PersonalBook(names={NUMBER: "Ann"}))
 
         self.present("subscribe")
 

@@ -6,6 +6,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.words.xish import domish
 
+from smsbridge.core.book import PersonalBook
 from smsbridge.core.directory import Person
 from smsbridge.gateways.xmpp import disco
 from tests.gateways.xmpp.rig import CONFIG, DOMAIN, NUMBER, PHONE, GatewayTestCase, child_of
@@ -130,7 +131,7 @@ class CardTests(QueryTestCase):
 
     def test_card_shows_the_askers_own_contacts(self) -> None:
         """Ann's card is private to Alice."""
-        self.gateway.component.names = {"alice": {NUMBER: "Ann", "12345": "Taxi"}}
+        self.world.book.put("alice", PersonalBook(names={NUMBER: "Ann", "12345": "Taxi"}))
 
         self.assertEqual(self.name(NUMBER), "Ann")
         self.assertEqual(self.name("12345"), "Taxi")
