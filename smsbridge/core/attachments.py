@@ -19,7 +19,15 @@ from smsbridge.core.message import Media
 from smsbridge.errors import Refused
 from smsbridge.keys import shown_size
 
-__all__ = ["LINK_LIFETIME_S", "MOST_ATTACHMENTS", "Arranged", "arrange", "attached", "prepare"]
+__all__ = [
+    "LINK_LIFETIME_S",
+    "MOST_ATTACHMENTS",
+    "Arranged",
+    "arrange",
+    "attached",
+    "prepare",
+    "shown_bytes",
+]
 
 #: How long a link in a text works.
 LINK_LIFETIME_S: Final = 30 * 86400.0

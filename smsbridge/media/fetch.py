@@ -1,0 +1,433 @@
+"""
+Fetches files from outside by HTTP, without being made a tool against our own network.
+
+Whoever may send a text or a webhook names the address, so a name is resolved first, every address
+that it has is judged, and the connection goes to exactly the address that was judged (a second look
+into the DNS could answer otherwise).  A redirect is a new address and judged like one; credentials
+are never told to another host.  What comes is bounded while it streams to the disk, compressed or
+not.
+
+No cookies, no proxies, no reuse of connections.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import zlib
+from collections.abc import Callable, Mapping
+from email.message import Message
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    URI,
+    Agent,
+    ResponseDone,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from zope.interface import implementer
+
+from smsbridge.core.attachments import shown_bytes
+from smsbridge.errors import Refused, TemporaryFailure
+
+__all__ = ["Fetched", "Fetcher", "Resolve", "is_allowed"]
+
+_MOST_REDIRECTS: Final = 3
+_CONNECT_TIMEOUT_S: Final = 15.0
+_TIMEOUT_S: Final = 120.0
+_SILENCE_S: Final = 30.0
+_LONGEST_URL: Final = 2048
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_AGENT: Final = b"smsbridge"
+
+_URL_SAFE: Final = "/%:@!$&'()*+,;=~?[]"
+
+#: Names a host: returns its addresses.
+Resolve = Callable[[str], Deferred[list[str]]]
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NAT64_LOCAL: Final = ipaddress.ip_network("64:ff9b:1::/48")
+_COMPATIBLE: Final = ipaddress.ip_network("::/96")
+
+
+def is_allowed(address: str, private_too: bool) -> bool:
+    """
+    Tell whether media may be fetched from an address.
+
+    :param private_too: as ``allow_private_media`` says. Link-local addresses stay out all the same:
+        at 169.254.169.254 clouds tell their secrets.
+    """
+    try:
+        found: _Address = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = _inner(found)
+        if inner is not None:
+            found = inner
+    if found.is_multicast or found.is_unspecified or found.is_link_local:
+        return False
+    if private_too:
+        return True
+    return found.is_global and not found.is_private and not found.is_reserved
+
+
+def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address to which an IPv6 address leads, where it does."""
+    for inner in (address.ipv4_mapped, address.sixtofour):
+        if inner is not None:
+            return inner
+    if address.teredo is not None:
+        return address.teredo[1]
+    if address in _NAT64 or address in _NAT64_LOCAL:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address in _COMPATIBLE and int(address) > 1:
+        return ipaddress.IPv4Address(int(address))
+    return None
+
+
+@frozen
+class Fetched:
+    """What came."""
+
+    path: Path
+    size: int
+    content_type: str
+    name: str
+
+
+@implementer(IAgentEndpointFactory)
+class _Pinned:
+    """Connects to one address, whatever the name in the URL."""
+
+    def __init__(self, reactor: Any, address: str) -> None:
+        self._reactor = reactor
+        self._address = address
+
+    def endpointForURI(self, uri: URI) -> Any:
+        """Return an endpoint; TLS still asks for the name's certificate."""
+        kind = TCP6ClientEndpoint if ":" in self._address else TCP4ClientEndpoint
+        endpoint = kind(self._reactor, self._address, uri.port, timeout=_CONNECT_TIMEOUT_S)
+        if uri.scheme != b"https":
+            return endpoint
+        return wrapClientTLS(optionsForClientTLS(uri.host.decode("ascii")), endpoint)
+
+
+class Fetcher:
+    """
+    Fetches by HTTP to a file.
+
+    :param private_too: asked for each address; see `is_allowed`.
+    :param resolve: by default the system's resolver, asked in a thread.
+    """
+
+    def __init__(
+        self, reactor: Any, private_too: Callable[[], bool], resolve: Resolve | None = None
+    ) -> None:
+        self._reactor = reactor
+        self._private_too = private_too
+        self._resolve = resolve or self._ask_system
+
+    async def fetch(
+        self, url: str, most_bytes: int, to: Path, headers: Mapping[str, str] | None = None
+    ) -> Fetched:
+        """
+        Fetch what is at an address into a new file; nothing is left of it after a failure.
+
+        :param headers: told to the host of this address alone.
+        :raises Refused: it may not be fetched, is not there, or is too large.
+        :raises TemporaryFailure: there is no answer now.
+        """
+        fetching: Deferred[Fetched] = Deferred.fromCoroutine(
+            self._fetch(url, most_bytes, to, headers or {})
+        )
+        fetching.addTimeout(_TIMEOUT_S, self._reactor, _too_slow(url))
+        return await fetching
+
+    async def _fetch(
+        self, url: str, most_bytes: int, to: Path, headers: Mapping[str, str]
+    ) -> Fetched:
+        first = url
+        for _ in range(_MOST_REDIRECTS + 1):
+            own = headers if _same_host(first, url) else {}
+            response = await self._ask(url, own)
+            if response.code in _REDIRECTS:
+                location = response.headers.getRawHeaders(b"location", [b""])[0]
+                _drop(response)
+                url = _redirected(url, location)
+                continue
+            _check_status(url, response)
+            return await self._take(url, response, most_bytes, to)
+        raise Refused("bad-file", f"The address {_shown(first)} leads from one to the next.")
+
+    async def _ask(self, url: str, headers: Mapping[str, str]) -> IResponse:
+        host, _ = _checked(url)
+        address = await self._address(host)
+        agent = Agent.usingEndpointFactory(self._reactor, _Pinned(self._reactor, address))
+        wanted = Headers({b"user-agent": [_AGENT], b"accept-encoding": [b"identity"]})
+        for name, value in headers.items():
+            wanted.setRawHeaders(name, [value])
+        asking = agent.request(b"GET", _encoded(url), wanted)
+        asking.addTimeout(_CONNECT_TIMEOUT_S + _SILENCE_S, self._reactor, _too_slow(url))
+        try:
+            response: IResponse = await asking
+            return response
+        except (
+            ConnectError,
+            ConnectTimeout,
+            ConnectionDone,
+            ConnectionLost,
+            ResponseFailed,
+            ResponseNeverReceived,
+        ) as e:
+            raise TemporaryFailure(
+                "peer-down", f"{host} does not answer; the file cannot be fetched.", detail=str(e)
+            ) from None
+
+    async def _address(self, host: str) -> str:
+        try:
+            ipaddress.ip_address(host)
+            found = [host]
+        except ValueError:
+            try:
+                found = await self._resolve(host)
+            except (OSError, DNSLookupError, UnicodeError) as e:
+                raise TemporaryFailure(
+                    "peer-down", f"There is no host {host}; check the address.", detail=str(e)
+                ) from None
+        private_too = self._private_too()
+        # One bad address is reason enough: an honest name has none.
+        if not found or not all(is_allowed(address, private_too) for address in found):
+            raise Refused(
+                "not-permitted",
+                f"Files are not fetched from {host}, because it is in a private network; the "
+                "operator may allow that with allow_private_media in [http].",
+            )
+        # Few machines have IPv6 that works and no IPv4.
+        return min(found, key=lambda address: ":" in address)
+
+    def _ask_system(self, host: str) -> Deferred[list[str]]:
+        def look_up() -> list[str]:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            return [str(entry[4][0]) for entry in found]
+
+        pool = self._reactor.getThreadPool()
+        asking: Deferred[list[str]] = deferToThreadPool(self._reactor, pool, look_up)
+        return asking
+
+    async def _take(self, url: str, response: IResponse, most_bytes: int, to: Path) -> Fetched:
+        length = response.length
+        if isinstance(length, int) and length > most_bytes:
+            _drop(response)
+            raise _too_large(most_bytes)
+        encoding = b",".join(response.headers.getRawHeaders(b"content-encoding", []))
+        encoding = encoding.strip().lower()
+        if encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
+            _drop(response)
+            raise Refused("bad-file", f"{_host(url)} sends the file in an unknown compression.")
+        try:
+            with open(to, "xb") as file:
+                sink = _Sink(self._reactor, file, most_bytes, encoding.endswith(b"gzip"))
+                response.deliverBody(sink)
+                size = await sink.done
+        except BaseException:
+            to.unlink(missing_ok=True)
+            raise
+        content_type = response.headers.getRawHeaders(b"content-type", [b""])[0]
+        disposition = response.headers.getRawHeaders(b"content-disposition", [b""])[0]
+        name = _disposition_name(disposition) or unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+        return Fetched(to, size, content_type.decode("ascii", "replace"), name)
+
+
+class _Sink(Protocol):
+    """Writes a body to a file while it comes, and stops it where it is too much."""
+
+    def __init__(self, clock: Any, file: IO[bytes], most_bytes: int, zipped: bool) -> None:
+        self.done: Deferred[int] = Deferred(self._cancelled)
+        self._clock = clock
+        self._file = file
+        self._most_bytes = most_bytes
+        self._size = 0
+        self._unzip = zlib.decompressobj(zlib.MAX_WBITS | 16) if zipped else None
+        self._silence = clock.callLater(_SILENCE_S, self._silent)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Write what came."""
+        if self.done.called:
+            return
+        self._silence.reset(_SILENCE_S)
+        try:
+            if self._unzip is not None:
+                # No more is unpacked than would be too much, however well it is packed.
+                data = self._unzip.decompress(data, self._most_bytes + 1 - self._size)
+            self._size += len(data)
+            if self._size > self._most_bytes:
+                raise _too_large(self._most_bytes)
+            self._file.write(data)
+        except zlib.error:
+            self._end(Failure(Refused("bad-file", "The file came broken.")))
+        except OSError as e:
+            self._end(Failure(TemporaryFailure("storage-full", detail=str(e))))
+        except Refused:
+            self._end(Failure())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell whether all has come."""
+        if self._silence.active():
+            self._silence.cancel()
+        if self.done.called:
+            return
+        broken = self._unzip is not None and not self._unzip.eof
+        if reason.check(ResponseDone, PotentialDataLoss) and not broken:
+            self.done.callback(self._size)
+        else:
+            self.done.errback(
+                TemporaryFailure("peer-down", "The connection broke while the file was fetched.")
+            )
+
+    def _silent(self) -> None:
+        self._end(
+            Failure(TemporaryFailure("peer-down", "The file stopped coming while it was fetched."))
+        )
+
+    def _end(self, failure: Failure) -> None:
+        if self._silence.active():
+            self._silence.cancel()
+        transport: Any = self.transport
+        if not self.done.called:
+            self.done.errback(failure)
+        if transport is not None:
+            transport.loseConnection()
+
+    def _cancelled(self, _: Deferred[int]) -> None:
+        if self._silence.active():
+            self._silence.cancel()
+        transport: Any = self.transport
+        if transport is not None:
+            transport.loseConnection()
+
+
+class _Dropper(Protocol):
+    """Closes the connection of an answer whose body nobody wants."""
+
+    def connectionMade(self) -> None:
+        """Close it."""
+        transport: Any = self.transport
+        transport.loseConnection()
+
+
+def _drop(response: IResponse) -> None:
+    response.deliverBody(_Dropper())
+
+
+def _too_slow(url: str) -> Callable[[Any, float], Any]:
+    def give_up(result: Any, timeout_s: float) -> Any:
+        raise TemporaryFailure("peer-down", f"{_host(url)} is too slow; the file was not fetched.")
+
+    return give_up
+
+
+def _too_large(most_bytes: int) -> Refused:
+    return Refused("too-large", f"The file is larger than {shown_bytes(most_bytes)}.")
+
+
+def _checked(url: str) -> tuple[str, int]:
+    """
+    Return host and port of an address.
+
+    :raises Refused: it is none from which files are fetched.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host = host.rstrip(".") if ":" in host else host.encode("idna").decode("ascii").rstrip(".")
+    except (ValueError, UnicodeError):
+        raise Refused("bad-file", "This is not an address from which files are fetched.") from None
+    if parts.scheme not in ("http", "https") or not host or len(url) > _LONGEST_URL:
+        raise Refused("bad-file", "Files are fetched from addresses with https:// only.")
+    if parts.username is not None or parts.password is not None:
+        raise Refused("bad-file", "An address with a password in it is not fetched.")
+    return host, port or (443 if parts.scheme == "https" else 80)
+
+
+def _encoded(url: str) -> bytes:
+    """Write an address as HTTP wants it: without the fragment, in ASCII."""
+    parts = urlsplit(url)
+    host, _ = _checked(url)
+    if ":" in host:
+        host = f"[{host}]"
+    port = f":{parts.port}" if parts.port else ""
+    path = quote(parts.path or "/", safe=_URL_SAFE)
+    query = "?" + quote(parts.query, safe=_URL_SAFE) if parts.query else ""
+    return f"{parts.scheme}://{host}{port}{path}{query}".encode("ascii")
+
+
+def _redirected(url: str, location: bytes) -> str:
+    target = urljoin(url, location.decode("utf-8", "replace"))
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise Refused("bad-file", f"{_host(url)} leads to an address without encryption.")
+    _checked(target)
+    return target
+
+
+def _same_host(first: str, url: str) -> bool:
+    return urlsplit(first).scheme == urlsplit(url).scheme and _checked(first) == _checked(url)
+
+
+def _check_status(url: str, response: IResponse) -> None:
+    code = response.code
+    if code == 200:
+        return
+    _drop(response)
+    detail = f"HTTP {code}"
+    if code in (408, 425, 429) or code >= 500:
+        raise TemporaryFailure(
+            "peer-down", f"{_host(url)} cannot hand out the file now ({detail}).", detail=detail
+        )
+    if code in (401, 403):
+        raise Refused(
+            "not-permitted", f"{_host(url)} does not hand out the file ({detail}).", detail=detail
+        )
+    raise Refused(
+        "file-gone", f"There is no file at {_shown(url)} any more ({detail}).", detail=detail
+    )
+
+
+def _disposition_name(header: bytes) -> str:
+    """Return the file name of a Content-Disposition (RFC 6266)."""
+    message = Message()
+    message["content-disposition"] = header.decode("utf-8", "replace").replace("\n", " ")
+    try:
+        return message.get_filename() or ""
+    except (ValueError, LookupError):
+        return ""
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "the host"
+    except ValueError:
+        return "the host"
+
+
+def _shown(url: str) -> str:
+    """Return an address without what may be secret in it."""
+    parts = urlsplit(url)
+    path = parts.path if len(parts.path) <= 40 else parts.path[:40] + "..."
+    return f"{parts.scheme}://{parts.hostname}{path}"
