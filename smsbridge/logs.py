@@ -11,12 +11,13 @@ import json
 import re
 import string
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar, Final, TextIO
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
@@ -28,7 +29,17 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["FIELDS", "JsonLines", "Levels", "TextLines", "observer", "twistd_observer", "use"]
+__all__ = [
+    "FIELDS",
+    "JsonLines",
+    "LastErrors",
+    "Levels",
+    "LoggedError",
+    "TextLines",
+    "observer",
+    "twistd_observer",
+    "use",
+]
 
 #: The fields that say where an event belongs, in the order in which they are shown.
 FIELDS: Final = (
@@ -49,6 +60,7 @@ _LEVELS = {level.name: level for level in LogLevel.iterconstants()}
 _LIBRARIES: Final = ("twisted", "log_legacy")
 _LEVEL_WIDTH = max(map(len, _LEVELS))
 _NAMESPACE_WIDTH = 20
+_LONGEST_KEPT: Final = 1000  # characters of an event that `LastErrors` keeps
 
 # A peer's text may end up in an event: it must neither begin a line of its own nor command the
 # terminal that shows the log.
@@ -205,6 +217,64 @@ class JsonLines:
         if traceback:
             shape["traceback"] = traceback
         _write(self._out, json.dumps(shape, ensure_ascii=True))
+
+
+@frozen(kw_only=True)
+class LoggedError:
+    """A warning or an error as operators see it on a page."""
+
+    at_ms: int  # the last time
+    level: str  # warn, error or critical
+    area: str  # the module, without "smsbridge."
+    text: str
+    times: int = 1
+
+
+@implementer(ILogObserver)
+class LastErrors:
+    """
+    Keeps the last warnings and errors for the operators' page; what comes again is counted.
+
+    :param most: how many different ones are kept.
+    """
+
+    def __init__(self, most: int = 200) -> None:
+        self._most = most
+        self._found: OrderedDict[tuple[str, str, str], LoggedError] = OrderedDict()
+
+    def __call__(self, event: LogEvent) -> None:
+        """Keep an event if it is bad enough."""
+        level = event.get("log_level")
+        if level is None or level < LogLevel.warn:
+            return
+        text = _sentence(event)
+        failure = event.get("log_failure")
+        if isinstance(failure, Failure):
+            text = f"{text}: {_visible(_short(failure))}" if text else _visible(_short(failure))
+        if len(text) > _LONGEST_KEPT:
+            text = text[: _LONGEST_KEPT - 1] + "…"
+        at_ms = int(event.get("log_time", 0) * 1000)
+        key = (_level(event), _place(event), text)
+        known = self._found.pop(key, None)
+        if known is not None:
+            self._found[key] = evolve(known, at_ms=at_ms, times=known.times + 1)
+            return
+        self._found[key] = LoggedError(at_ms=at_ms, level=key[0], area=key[1], text=text)
+        if len(self._found) > self._most:
+            self._found.popitem(last=False)
+
+    def last(self) -> list[LoggedError]:
+        """Return what is kept, the last one first."""
+        return list(reversed(self._found.values()))
+
+
+def _short(failure: Failure) -> str:
+    """Return what failed without the way to it, which stands in the log."""
+    try:
+        return f"{failure.type.__name__ if failure.type else 'Failure'}: {failure.value}"
+    except Exception as e:
+        # An error within the error's own words must not keep it from the operators.
+        return f"(no words: {type(e).__name__})"
 
 
 def _text(value: object) -> str:

@@ -256,3 +256,74 @@ class UseTests(SynchronousTestCase):
         logs.use(options, "json", Levels())
 
         self.assertIs(options["logger"], logs.TextLines)
+
+
+class LastErrorsTests(SynchronousTestCase):
+    """What operators see of the log on a page."""
+
+    def setUp(self) -> None:
+        """Make a logger that is watched."""
+        self.errors = logs.LastErrors(most=3)
+        self.log = Logger("smsbridge.gateways.goip.gateway.GoipGateway", observer=self.errors)
+
+    def test_provides_the_interface(self) -> None:
+        """Twisted's publisher takes it."""
+        verifyObject(ILogObserver, self.errors)
+
+    def test_keeps_warnings_and_errors_alone(self) -> None:
+        """The last one first, with time, level, place and sentence."""
+        self.log.info("all is well")
+        self.log.debug("all is very well")
+        self.log.warn("line {line} is down", line="2001")
+        self.log.error("the box does not answer\nat all")
+
+        error, warning = self.errors.last()
+
+        self.assertEqual(
+            (warning.level, warning.area, warning.text, warning.times),
+            ("warn", "gateways.goip.gateway", "line 2001 is down", 1),
+        )
+        self.assertEqual((error.level, error.text), ("error", "the box does not answer\\nat all"))
+        self.assertGreater(error.at_ms, 1_700_000_000_000)
+
+    def test_what_comes_again_is_counted(self) -> None:
+        """It moves to the front and pushes nothing out."""
+        self.log.warn("first")
+        self.log.warn("second")
+        for _ in range(10):
+            self.log.warn("first")
+
+        self.assertEqual(
+            [(each.text, each.times) for each in self.errors.last()], [("first", 11), ("second", 1)]
+        )
+
+    def test_keeps_a_bounded_amount(self) -> None:
+        """Few events, none of them endless."""
+        for number in range(10):
+            self.log.warn("{number} {words}", number=number, words="x" * 2000)
+
+        found = self.errors.last()
+
+        self.assertEqual([each.text[0] for each in found], ["9", "8", "7"])
+        self.assertEqual({len(each.text) for each in found}, {1000})
+
+    def test_bugs_are_named_without_their_tracebacks(self) -> None:
+        """The way to them stands in the log."""
+        self.log.failure("it broke", failure=failure())
+
+        (found,) = self.errors.last()
+
+        self.assertEqual(
+            (found.level, found.text), ("critical", "it broke: ValueError: broken\\nin two lines")
+        )
+
+    def test_an_error_without_words_is_kept(self) -> None:
+        """Even one whose own words fail."""
+
+        class Mute(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError
+
+        self.log.failure("it broke", failure=Failure(Mute()))
+
+        self.assertIn("no words: RuntimeError", self.errors.last()[0].text)

@@ -443,6 +443,23 @@ class FromPersonTests(InboxCase):
 
         self.assertEqual(self.rig.box.bodies, [["now"], ["tomorrow"]])
 
+    def test_a_scheduled_text_can_be_canceled(self) -> None:
+        """Dropped before its time it never goes, and its sender's other texts do."""
+        self.rig.box.answer = all_sent
+        self.rig.open("box/one")
+        self.committed(self.rig.send("tomorrow", not_before_ms=NOW + DAY))
+        self.committed(self.rig.send("the day too", not_before_ms=NOW + DAY))
+        (first, _) = self.rig.store.records()
+
+        dropping = self.rig.store.drop([first.deliveries[0].delivery_id], self.rig.now_ms())
+        self.assertEqual(self.committed(dropping)[0], 1)
+        self.rig.clock.advance(DAY / 1000)
+        self.rig.settle()
+        self.rig.pass_time(2.0)
+
+        self.assertEqual(self.rig.box.bodies, [["the day too"]])
+        self.assertEqual(self.rig.statuses(), ["dropped", "sent"])
+
     def test_an_id_that_cannot_be_kept_is_refused(self) -> None:
         """A sender whose reports could not be addressed hears so, on every database."""
         for origin in (evolve(PHONE, ref="x" * 401), evolve(PHONE, address="x" * 601)):
