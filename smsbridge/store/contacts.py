@@ -135,7 +135,9 @@ class _ChangeContacts:
                     if known not in taken:
                         return int(known)
             done = connection.execute(insert(contacts).values(person=change.person, **values))
-            contact_id = done.inserted_primary_key[0]
+            key = done.inserted_primary_key
+            assert key is not None
+            contact_id = int(key[0])
         if contact.numbers:
             connection.execute(
                 insert(contact_numbers),
@@ -229,26 +231,26 @@ def _read(connection: Connection, person: str | None) -> dict[str, list[Contact]
     ):
         numbers.setdefault(row.contact_id, []).append((row.number, row.label))
     groups: dict[int, list[str]] = {}
-    for row in connection.execute(
+    for member in connection.execute(
         select(contact_groups.c.contact_id, contact_groups.c.handle)
         .join(contacts, contacts.c.contact_id == contact_groups.c.contact_id)
         .where(of_person)
         .order_by(contact_groups.c.contact_id, contact_groups.c.handle)
     ):
-        groups.setdefault(row.contact_id, []).append(row.handle)
+        groups.setdefault(member.contact_id, []).append(member.handle)
     found: dict[str, list[Contact]] = {}
-    for row in connection.execute(
+    for entry in connection.execute(
         select(contacts.c.contact_id, contacts.c.person, contacts.c.name, contacts.c.note).where(
             of_person
         )
     ):
-        found.setdefault(row.person, []).append(
+        found.setdefault(entry.person, []).append(
             Contact(
-                contact_id=str(row.contact_id),
-                name=row.name,
-                numbers=tuple(numbers.get(row.contact_id, ())),
-                groups=tuple(groups.get(row.contact_id, ())),
-                note=row.note,
+                contact_id=str(entry.contact_id),
+                name=entry.name,
+                numbers=tuple(numbers.get(entry.contact_id, ())),
+                groups=tuple(groups.get(entry.contact_id, ())),
+                note=entry.note,
             )
         )
     for entries in found.values():
