@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, bindparam, delete, select
 
-from smsbridge.core.entries import Entry
-from smsbridge.core.message import Accepted, Delivery, Kind, Status
+from smsbridge.core.entries import Entry, NewMessage
+from smsbridge.core.message import Accepted, Delivery, Direction, Kind, Status
 from smsbridge.store import schema
 from smsbridge.store.bulk import BulkInsert
 from smsbridge.store.rows import padded
+from smsbridge.store.talks import ConversationRows
 
 __all__ = ["Accept", "DeliveryRows"]
 
@@ -115,6 +116,7 @@ class Accept:
 
     def __init__(self, dialect: Dialect, deliveries: DeliveryRows) -> None:
         self._deliveries = deliveries
+        self._conversations = ConversationRows(dialect)
         self._messages = BulkInsert(
             schema.messages,
             (
@@ -159,6 +161,8 @@ class Accept:
         deliveries: list[tuple[Any, ...]] = []
         dedup: list[tuple[Any, ...]] = []
         ussd: list[tuple[Any, ...]] = []
+        newest: dict[str, NewMessage] = {}  # by conversation
+        newest_in: dict[str, str] = {}
         for entry in entries:
             entry_id = entry.entry_id
             if entry.dedup_key:
@@ -176,6 +180,12 @@ class Accept:
             message = entry.message
             if message is not None:
                 origin = message.origin
+                conversation = message.conversation
+                before = newest.get(conversation)
+                if before is None or before.message_id < message.message_id:
+                    newest[conversation] = message
+                    if message.direction != Direction.OUT:
+                        newest_in[conversation] = message.message_id
                 messages.append(
                     (
                         message.message_id,
@@ -185,7 +195,7 @@ class Accept:
                         "\n".join(message.recipients),
                         message.author,
                         message.body,
-                        message.conversation,
+                        conversation,
                         message.segments,
                         message.created_at_ms,
                         message.sent_at_ms,
@@ -223,6 +233,8 @@ class Accept:
         ):
             if rows:
                 insert(connection, rows)
+        if newest:
+            self._conversations.upsert(connection, newest, newest_in)
         return results
 
     def _repeats(

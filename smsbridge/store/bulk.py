@@ -41,9 +41,13 @@ class BulkInsert:
     Inserts rows given as sequences in the order of `columns`.
 
     :param columns: names of the columns that every row gives.
+    :param tail: SQL after the values, such as what to do with a row that is there already.
     """
 
-    def __init__(self, table: Table, columns: Sequence[str], dialect: Dialect) -> None:
+    def __init__(
+        self, table: Table, columns: Sequence[str], dialect: Dialect, tail: str = ""
+    ) -> None:
+        self._tail = f" {tail}" if tail else ""
         compiled = str(insert(table).compile(dialect=dialect, column_keys=list(columns)))
         self._head, _, values = compiled.partition(" VALUES ")
         marker = "?" if dialect.paramstyle == "qmark" else "%s"
@@ -59,7 +63,7 @@ class BulkInsert:
     def _statement(self, size: int) -> str:
         statement = self._statements.get(size)
         if statement is None:
-            statement = f"{self._head} VALUES {', '.join([self._row] * size)}"
+            statement = f"{self._head} VALUES {', '.join([self._row] * size)}{self._tail}"
             self._statements[size] = statement
         return statement
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select
 
 from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.core.message import Direction, Kind, Status
@@ -18,6 +18,7 @@ from smsbridge.store.rows import media_of, padded
 from smsbridge.store.schema import (
     bindings,
     calls,
+    conversation_parties,
     deliveries,
     delivery_events,
     line_facts,
@@ -36,9 +37,14 @@ __all__ = [
     "trace_txn",
 ]
 
+_MOST_NAMES: Final = 200  # conversations that are read one by one
+
 _c = deliveries.c
 _m = messages.c
 
+_with_number = select(conversation_parties.c.conversation).where(
+    conversation_parties.c.party == bindparam("number")
+)
 _of_messages = (
     select(deliveries)
     .where(_c.message_id.in_(bindparam("ids", expanding=True)), _c.kind == Kind.MESSAGE)
@@ -63,35 +69,44 @@ def first_id_at(at_ms: int) -> str:
 
 def messages_txn(connection: Connection, query: MessageQuery) -> list[MessageRecord]:
     """List messages with their deliveries, oldest first."""
-    statement = select(messages)
+    conditions: list[ColumnElement[bool]] = []
     if query.line:
-        statement = statement.where(_m.line == query.line)
+        conditions.append(_m.line == query.line)
     if query.person:
-        statement = statement.where(
+        conditions.append(
             or_(
                 _m.author == query.person,
                 exists().where(_c.message_id == _m.message_id, _c.person == query.person),
             )
         )
-    if query.number:
-        # The conversation names the other parties, each between separators.
-        statement = statement.where(
-            or_(_m.conversation.contains(query.number, autoescape=True), _m.sender == query.number)
-        )
     if query.message_ids:
-        statement = statement.where(_m.message_id.in_(query.message_ids))
+        conditions.append(_m.message_id.in_(query.message_ids))
     if query.since_ms is not None:
-        statement = statement.where(_m.message_id >= first_id_at(query.since_ms))
+        conditions.append(_m.message_id >= first_id_at(query.since_ms))
     if query.after_id:
-        rows = connection.execute(
-            statement.where(_m.message_id > query.after_id)
-            .order_by(_m.message_id)
-            .limit(query.limit)
-        ).all()
-    else:
-        rows = connection.execute(
-            statement.order_by(_m.message_id.desc()).limit(query.limit)
-        ).all()[::-1]
+        conditions.append(_m.message_id > query.after_id)
+    order = _m.message_id if query.after_id else _m.message_id.desc()
+    if query.number:
+        names = list(connection.execute(_with_number, {"number": query.number}).scalars())
+        if query.limit is None or len(names) > _MOST_NAMES:
+            conditions.append(_m.conversation.in_(_with_number))
+        else:
+            # Each conversation by its index: together they would be read whole, or all messages.
+            wanted = select(_m.message_id).where(*conditions).order_by(order).limit(query.limit)
+            found: list[str] = []
+            for name in names:
+                found.extend(connection.execute(wanted.where(_m.conversation == name)).scalars())
+            found.sort(reverse=not query.after_id)
+            found = found[: query.limit]
+            if not found:
+                return []
+            conditions = [_m.message_id.in_(padded(found))]
+    rows = connection.execute(
+        select(messages).where(*conditions).order_by(order).limit(query.limit),
+        {"number": query.number} if query.number else {},
+    ).all()
+    if not query.after_id:
+        rows = rows[::-1]
     ids = [row.message_id for row in rows]
     if not ids:
         return []

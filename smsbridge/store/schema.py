@@ -97,6 +97,7 @@ messages = Table(
     **_BYTEWISE,
 )
 Index("ix_messages_conversation", messages.c.conversation, messages.c.message_id)
+Index("ix_messages_line", messages.c.line, messages.c.message_id)
 
 #: Attachments: files that we keep, or links.
 media = Table(
@@ -258,6 +259,10 @@ conversations = Table(
     Column("line", _Label, nullable=False),  # empty between persons
     Column("parties", Text, nullable=False),  # sorted, separated by line feeds
     Column("last_message_id", String(36), nullable=False),
+    # The newest one that somebody may still have to read: that came in, or was said between
+    # persons.  Empty: none.
+    Column("last_in_id", String(36), nullable=False),
+    sqlite_with_rowid=False,
     **_BYTEWISE,
 )
 Index("ix_conversations_line", conversations.c.line, conversations.c.last_message_id)
@@ -272,7 +277,9 @@ conversation_parties = Table(
     **_BYTEWISE,
 )
 
-#: What a person did with a conversation.  Ids are of messages; empty: nothing yet.
+#: What a person did with a conversation.  Ids are of messages; empty: nothing yet.  Where a person
+#: hid the newest text of a conversation by itself, `tail_id` is that one and `shown_id` the newest
+#: that is left, so that lists need not look for it.
 conversation_states = Table(
     "conversation_states",
     metadata,
@@ -281,12 +288,18 @@ conversation_states = Table(
     Column("read_id", String(36), nullable=False),  # seen up to this one
     Column("hidden_id", String(36), nullable=False),  # deleted for this person up to this one
     Column("archived_id", String(36), nullable=False),  # put away until one younger than this comes
+    Column("tail_id", String(36), nullable=False),
+    Column("shown_id", String(36), nullable=False),
     Column("muted", Boolean, nullable=False),
     Column("draft", _LongText, nullable=False),
     Column("changed_at_ms", BigInteger, nullable=False),
     sqlite_with_rowid=False,
     **_BYTEWISE,
 )
+_s = conversation_states.c
+Index("ix_conversation_states_archived_id", _s.person, _s.archived_id)
+Index("ix_conversation_states_tail_id", _s.person, _s.tail_id)
+Index("ix_conversation_states_conversation", _s.conversation)
 
 #: Single texts that a person deleted for himself.
 hidden_messages = Table(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from smsbridge.core.message import Call
 from smsbridge.store.history import first_id_at
@@ -14,12 +14,16 @@ from smsbridge.store.rows import padded
 from smsbridge.store.schema import (
     bindings,
     calls,
+    conversation_parties,
+    conversation_states,
+    conversations,
     dedup,
     deliveries,
     line_facts,
     messages,
     ussd_log,
 )
+from smsbridge.store.talks import LONGEST_PARTY
 
 __all__ = ["Bind", "Binding", "Facts", "Learn", "LogCalls", "Purge"]
 
@@ -162,6 +166,31 @@ class Purge:
             )
         ),
     )
+    _ended = select(conversations.c.conversation, conversations.c.parties).where(
+        conversations.c.conversation.in_(bindparam("names", expanding=True)),
+        conversations.c.last_message_id.in_(bindparam("ids", expanding=True)),
+    )
+    _of = select(messages.c.conversation.distinct()).where(
+        messages.c.message_id.in_(bindparam("ids", expanding=True))
+    )
+    _left = (
+        select(messages.c.conversation, func.max(messages.c.message_id).label("newest"))
+        .where(messages.c.conversation.in_(bindparam("names", expanding=True)))
+        .group_by(messages.c.conversation)
+    )
+    _conversations = tuple(
+        delete(table).where(table.c.conversation.in_(bindparam("names", expanding=True)))
+        for table in (conversations, conversation_states)
+    )
+    _parties = delete(conversation_parties).where(
+        conversation_parties.c.party.in_(bindparam("parties", expanding=True)),
+        conversation_parties.c.conversation == bindparam("name"),
+    )
+    _newest = (
+        update(conversations)
+        .where(conversations.c.conversation == bindparam("name"))
+        .values(last_message_id=bindparam("newest"))
+    )
     _dedup = delete(dedup).where(dedup.c.expires_at_ms < bindparam("now"))
 
     def __call__(
@@ -187,5 +216,28 @@ class Purge:
         still_open = set(connection.execute(self._open, {"ids": padded(ids)}).scalars())
         gone = [message_id for message_id in ids if message_id not in still_open]
         if gone:
+            names = list(connection.execute(self._of, {"ids": padded(gone)}).scalars())
             connection.execute(self._messages, {"ids": padded(gone)})
+            self._end_conversations(connection, names, gone)
         return len(gone), ids[-1], len(ids) == _AT_ONCE
+
+    def _end_conversations(
+        self, connection: Connection, names: Sequence[str], gone: Sequence[str]
+    ) -> None:
+        """Delete conversations whose last text is gone, with all that was noted about them."""
+        found = connection.execute(self._ended, {"names": padded(names), "ids": padded(gone)})
+        ended = {row.conversation: row.parties for row in found}
+        if not ended:
+            return
+        # An older text may be there still, because it waits to be sent.
+        for row in connection.execute(self._left, {"names": padded(list(ended))}).all():
+            del ended[row.conversation]
+            connection.execute(self._newest, {"name": row.conversation, "newest": row.newest})
+        for name, parties in ended.items():
+            if parties:
+                # Found by its key: by the conversation alone, all parties would be looked through.
+                shortened = [party[:LONGEST_PARTY] for party in parties.split("\n")]
+                connection.execute(self._parties, {"name": name, "parties": padded(shortened)})
+        if ended:
+            for statement in self._conversations:
+                connection.execute(statement, {"names": padded(list(ended))})

@@ -602,7 +602,12 @@ class MessageStoreContract:
     async def test_lists_pages_and_filters(self) -> None:
         """Messages are listed oldest first, by page, line, person and number."""
         ours = [message() for _ in range(3)]
-        other = message(line="demo2", author="mary", conversation="demo2|+12025550199")
+        other = message(
+            line="demo2",
+            author="mary",
+            recipients=("+12025550199",),
+            conversation="demo2|+12025550199",
+        )
         await self.accept(*(entry(one) for one in (*ours, other)))
 
         newest = await self.store.messages(MessageQuery(limit=2))

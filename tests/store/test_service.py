@@ -19,9 +19,10 @@ from smsbridge.store.database import DatabaseError
 from smsbridge.store.schema import metadata
 from smsbridge.store.service import StateFolder, StateFolderTaken
 from tests.store.contract import MessageStoreContract, entry
+from tests.store.inbox_contract import InboxContract
 
 
-class SqliteStoreTests(MessageStoreContract, TestCase):
+class SqliteStoreTests(InboxContract, MessageStoreContract, TestCase):
     """The contract on SQLite, which is the default."""
 
     def database_url(self) -> str:

@@ -1,8 +1,16 @@
 """What the inbox and the API keep: conversations, accounts, contacts, files."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
+from twisted.logger import Logger
+
+from smsbridge.store.talks import parties_of
+
+log = Logger()
 
 revision = "0002"
 down_revision = "0001"
@@ -55,6 +63,8 @@ def upgrade() -> None:
         sa.Column("read_id", sa.String(length=36), nullable=False),
         sa.Column("hidden_id", sa.String(length=36), nullable=False),
         sa.Column("archived_id", sa.String(length=36), nullable=False),
+        sa.Column("tail_id", sa.String(length=36), nullable=False),
+        sa.Column("shown_id", sa.String(length=36), nullable=False),
         sa.Column("muted", sa.Boolean(), nullable=False),
         sa.Column(
             "draft",
@@ -70,16 +80,36 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "ix_conversation_states_archived_id",
+        "conversation_states",
+        ["person", "archived_id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_conversation_states_tail_id",
+        "conversation_states",
+        ["person", "tail_id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_conversation_states_conversation",
+        "conversation_states",
+        ["conversation"],
+        unique=False,
+    )
     op.create_table(
         "conversations",
         sa.Column("conversation", sa.String(length=400), nullable=False),
         sa.Column("line", sa.String(length=64), nullable=False),
         sa.Column("parties", sa.Text(), nullable=False),
         sa.Column("last_message_id", sa.String(length=36), nullable=False),
+        sa.Column("last_in_id", sa.String(length=36), nullable=False),
         sa.PrimaryKeyConstraint("conversation"),
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_conversations_line", "conversations", ["line", "last_message_id"], unique=False
@@ -213,3 +243,71 @@ def upgrade() -> None:
     )
     op.add_column("media", sa.Column("digest", sa.String(length=64), nullable=True))
     op.create_index("ix_media_digest", "media", ["digest"], unique=False)
+    op.create_index("ix_messages_line", "messages", ["line", "message_id"], unique=False)
+    _fill_conversations(op.get_bind())
+
+
+_AT_ONCE = 500
+
+_messages = sa.table(
+    "messages",
+    sa.column("message_id"),
+    sa.column("direction"),
+    sa.column("line"),
+    sa.column("sender"),
+    sa.column("recipients"),
+    sa.column("author"),
+    sa.column("conversation"),
+)
+_conversations = sa.table(
+    "conversations",
+    sa.column("conversation"),
+    sa.column("line"),
+    sa.column("parties"),
+    sa.column("last_message_id"),
+    sa.column("last_in_id"),
+)
+_parties = sa.table("conversation_parties", sa.column("party"), sa.column("conversation"))
+
+
+def _fill_conversations(connection: sa.Connection) -> None:
+    """List the conversations of the messages that are there."""
+    of = _messages.c
+    newest = connection.execute(
+        sa.select(
+            of.conversation,
+            sa.func.max(of.message_id).label("last"),
+            sa.func.max(sa.case((of.direction != "out", of.message_id), else_="")).label("last_in"),
+        ).group_by(of.conversation)
+    ).all()
+    if len(newest) > 10 * _AT_ONCE:
+        log.info("listing {count} conversations", count=len(newest))
+    for start in range(0, len(newest), _AT_ONCE):
+        _add(connection, newest[start : start + _AT_ONCE])
+
+
+def _add(connection: sa.Connection, newest: Sequence[Any]) -> None:
+    last_in = {row.last: row.last_in for row in newest}
+    of = _messages.c
+    rows = []
+    parties: list[dict[str, str]] = []
+    for row in connection.execute(
+        sa.select(_messages).where(of.message_id.in_([row.last for row in newest]))
+    ):
+        recipients = row.recipients.split("\n") if row.recipients else ()
+        others = parties_of(
+            row.conversation, row.direction, row.line, row.sender, recipients, row.author
+        )
+        rows.append(
+            {
+                "conversation": row.conversation,
+                "line": row.line,
+                "parties": "\n".join(others),
+                "last_message_id": row.message_id,
+                "last_in_id": last_in[row.message_id],
+            }
+        )
+        parties.extend({"party": party[:255], "conversation": row.conversation} for party in others)
+    connection.execute(sa.insert(_conversations), rows)
+    if parties:
+        connection.execute(sa.insert(_parties), parties)
