@@ -20,7 +20,6 @@ __all__ = [
     "ConversationChange",
     "ConversationQuery",
     "ConversationRecord",
-    "ListQuery",
     "SearchQuery",
     "ThreadPage",
     "ThreadQuery",
@@ -109,30 +108,6 @@ class ThreadPage:
 
 
 @frozen(kw_only=True)
-class ListQuery:
-    """
-    Which texts of all conversations to list, newest first.
-
-    :ivar number: a number or person that takes part.
-    :ivar person: who wrote it, or to whom it went.
-    :ivar since_ms: made at this time or later.
-    :ivar until_ms: made before this time.
-    :ivar statuses: of a delivery of the message, as stored.
-    """
-
-    viewer: Viewer
-    line: str = ""
-    number: str = ""
-    person: str = ""
-    directions: tuple[str, ...] = ()
-    statuses: tuple[str, ...] = ()
-    since_ms: int | None = None
-    until_ms: int | None = None
-    before_id: str = ""
-    limit: int = 50
-
-
-@frozen(kw_only=True)
 class SearchQuery:
     """
     Which texts hold these words (each as the beginning of a word), newest first.
@@ -168,9 +143,6 @@ class Threads(Protocol):
 
     def thread(self, query: ThreadQuery) -> Deferred[ThreadPage]:
         """Read texts of one conversation; empty if it is not the viewer's."""
-
-    def messages(self, query: ListQuery) -> Deferred[list[MessageRecord]]:
-        """List texts that the viewer may see and has not hidden, newest first."""
 
     def search(self, query: SearchQuery) -> Deferred[list[MessageRecord]]:
         """Find texts."""

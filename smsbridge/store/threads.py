@@ -40,7 +40,6 @@ from smsbridge.core.threads import (
     ConversationChange,
     ConversationQuery,
     ConversationRecord,
-    ListQuery,
     SearchQuery,
     ThreadPage,
     ThreadQuery,
@@ -65,7 +64,6 @@ __all__ = [
     "StoredThreads",
     "changed_since_txn",
     "conversations_txn",
-    "list_txn",
     "seen_by_txn",
     "thread_txn",
     "unread_txn",
@@ -596,57 +594,6 @@ def _visible(
     return found
 
 
-def list_txn(connection: Connection, query: ListQuery) -> list[MessageRecord]:
-    """List texts of all conversations, newest first."""
-    viewer = query.viewer
-    before = query.before_id or _LAST
-    if query.until_ms is not None:
-        before = min(before, first_id_at(query.until_ms))
-    conditions: list[ColumnElement[bool]] = [_m.message_id < before, not_hidden(viewer.person)]
-    if query.since_ms is not None:
-        conditions.append(_m.message_id >= first_id_at(query.since_ms))
-    if query.directions:
-        conditions.append(_m.direction.in_(query.directions))
-    if query.person:
-        conditions.append(
-            or_(
-                _m.author == query.person,
-                exists().where(_d.message_id == _m.message_id, _d.person == query.person),
-            )
-        )
-    if query.statuses:
-        conditions.append(
-            exists().where(_d.message_id == _m.message_id, _d.status.in_(query.statuses))
-        )
-    statement = select(_m.message_id).where(*conditions)
-    statement = statement.order_by(_m.message_id.desc()).limit(query.limit)
-    sources: list[ColumnElement[bool]]
-    if query.number:
-        names = connection.execute(
-            select(_c.conversation, _c.line, _c.parties)
-            .select_from(
-                conversation_parties.join(conversations, _c.conversation == _p.conversation)
-            )
-            .where(_p.party == query.number)
-        )
-        sources = [
-            _m.conversation == row.conversation
-            for row in names
-            if may_see(viewer, row.line, row.parties) and query.line in ("", row.line)
-        ]
-    else:
-        lines = tuple(each for each in viewer.lines if query.line in ("", each))
-        sources = [_m.line == line for line, _ in _lines_by_newest(connection, lines, _LAST)]
-        if not query.line:
-            own = select(_p.conversation).where(_p.party == viewer.person)
-            sources.append(and_(_m.line == "", _m.conversation.in_(own)))
-    best: list[str] = []
-    for source in sources:
-        best.extend(connection.execute(statement.where(source)).scalars())
-        best = heapq.nlargest(query.limit, best)
-    return _records(connection, best)[::-1]
-
-
 def changed_since_txn(
     connection: Connection, since_ms: int, after_id: str, limit: int
 ) -> list[MessageRecord]:
@@ -892,10 +839,6 @@ class StoredThreads:
     def thread(self, query: ThreadQuery) -> Deferred[ThreadPage]:
         """Read texts of one conversation; empty if it is not the viewer's."""
         return self._store.read(thread_txn, query)
-
-    def messages(self, query: ListQuery) -> Deferred[list[MessageRecord]]:
-        """List texts that the viewer may see and has not hidden, newest first."""
-        return self._store.read(list_txn, query)
 
     def search(self, query: SearchQuery) -> Deferred[list[MessageRecord]]:
         """Find texts, newest first."""

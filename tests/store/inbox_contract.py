@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from smsbridge.core.entries import Entry, MessageQuery, NewMessage
-from smsbridge.core.message import Direction, Status
+from smsbridge.core.message import Direction
 from smsbridge.core.routing import conversation
 from smsbridge.core.threads import (
     ConversationChange,
     ConversationQuery,
-    ListQuery,
     SearchQuery,
     ThreadQuery,
     Viewer,
@@ -225,7 +224,6 @@ class InboxContract:
         self.assertEqual(await self.threads.show_messages(JOHN, ids), 0)
         self.assertEqual(await self.found("hello"), [])
         self.assertEqual(await self.found("lunch"), [])
-        self.assertEqual(await self.threads.messages(ListQuery(viewer=JOHN)), [])
         self.assertEqual(len(await self.threads.seen_by(MARY, ids)), 2)
 
     async def test_counts_unread_texts_of_others(self) -> None:
@@ -334,7 +332,6 @@ class InboxContract:
         self.assertEqual(await self.page(name), (ids[:1], (False, False)))
         self.assertEqual([m.message_id for m in await self.threads.seen_by(JOHN, ids)], ids[:1])
         self.assertEqual(await self.found("two"), [])
-        self.assertEqual(len(await self.threads.messages(ListQuery(viewer=JOHN))), 1)
         self.assertEqual((await self.only_one(MARY)).last.message_id, ids[2])
         self.assertEqual(await self.threads.show_messages(JOHN, ids), 2)
         self.assertEqual((await self.only_one()).last.message_id, ids[2])
@@ -418,32 +415,6 @@ class InboxContract:
         self.assertEqual(await self.listed(part="%"), ["demo1|100%"])
         self.assertEqual(len(await self.listed(part="303", parties=(OTHER,))), 2)
         self.assertEqual(await self.listed(part="777"), [])
-
-    async def test_lists_texts_of_all_conversations(self) -> None:
-        """Texts are listed newest first, by line, number, person, direction, status and time."""
-        came, went, other, talk = await self.take(
-            received(), wrote(), received(line="demo2"), between("mary", "john")
-        )
-        await self.store.drop([f"{went}.0"], NOW)
-
-        async def ids(viewer: Viewer = MARY, **more: Any) -> list[str]:
-            found = await self.threads.messages(ListQuery(viewer=viewer, **more))
-            return [each.message_id for each in found]
-
-        self.assertEqual(await ids(), [talk, other, went, came])
-        self.assertEqual(await ids(JOHN), [talk, went, came])
-        self.assertEqual(await ids(limit=2), [talk, other])
-        self.assertEqual(await ids(before_id=other), [went, came])
-        self.assertEqual(await ids(line="demo2"), [other])
-        self.assertEqual(await ids(number=PEER), [other, went, came])
-        self.assertEqual(await ids(number=PEER, line="demo1", limit=1), [went])
-        self.assertEqual(await ids(number=OTHER), [])
-        self.assertEqual(await ids(person="john"), [went])
-        self.assertEqual(await ids(directions=("out", "internal")), [talk, went])
-        self.assertEqual(await ids(statuses=(Status.DROPPED,)), [went])
-        self.assertEqual(await ids(since_ms=NOW + 1), [])
-        self.assertEqual(await ids(until_ms=NOW), [])
-        self.assertEqual(len(await ids(since_ms=NOW, until_ms=NOW + 1)), 4)
 
     async def test_finds_words(self) -> None:
         """Words are found by their beginning, in any order, without regard to case and accents."""
