@@ -1,82 +1,12 @@
 /**
- * The page's side of the service worker: registers it, offers its new version, goes where a clicked
- * notification points, and turns web push on and off. What the worker itself does is in sw.js.
+ * Web push in this browser, on and off, and the log out that forgets it. Notifications themselves
+ * are shown by the service worker, sw.js.
  */
 import { del, post, request } from "./api.js";
-import { confirm, toast } from "./kit/index.js";
-import { go, route } from "./router.js";
-import { connection, createStore, forgetPerson, session, shared } from "./state.js";
+import { confirm } from "./kit/index.js";
+import { forgetPerson, session } from "./state.js";
 
-/**
- * kept_at: when the answers that are shown without the network came, "" while all is fresh.
- * install: the browser's offer to install the page as an app, or null.
- */
-export const worker = createStore({ kept_at: "", install: null });
-
-const CHECK_EVERY_MS = 60 * 60_000;
 const READY_WITHIN_MS = 10_000;
-
-/** Register the worker and follow it; called once by the app. */
-export function startWorker() {
-  addEventListener("beforeinstallprompt", (event) => {
-    event.preventDefault(); // offered in the settings, not by a bar over the texts
-    worker.set({ install: event });
-  });
-  addEventListener("appinstalled", () => worker.set({ install: null }));
-  connection.subscribe((now) => now.stream === "open" && worker.set({ kept_at: "" }));
-  shared.subscribe(({ unread }) => badge(unread));
-  route.subscribe(closeShown);
-  if (!("serviceWorker" in navigator)) return;
-  navigator.serviceWorker.addEventListener("message", ({ data }) => {
-    if (data?.kind === "kept-answer") worker.set({ kept_at: data.kept_at });
-    if (data?.kind === "open") go(data.fragment);
-  });
-  navigator.serviceWorker.register("/sw.js").then(follow, () => {
-    // A private window or an address without TLS: the page works, only not offline.
-  });
-}
-
-function follow(registration) {
-  const offer = () => {
-    if (!registration.waiting || !navigator.serviceWorker.controller) return;
-    toast("A new version of smsbridge is ready.", {
-      action: "Reload",
-      onAction: () => registration.waiting?.postMessage({ kind: "update" }),
-      ms: 60 * 60_000,
-    });
-  };
-  let reloading = !navigator.serviceWorker.controller; // the first worker takes over without a reload
-  navigator.serviceWorker.addEventListener("controllerchange", () => {
-    if (!reloading) location.reload();
-    reloading = true;
-    setTimeout(() => { reloading = false; }, 1000);
-  });
-  registration.addEventListener("updatefound", () => {
-    const coming = registration.installing;
-    coming?.addEventListener("statechange", () => coming.state === "installed" && offer());
-  });
-  offer();
-  setInterval(() => registration.update().catch(() => {}), CHECK_EVERY_MS);
-}
-
-/** Look for a new version of the page now; the server said that it is another one. */
-export async function lookForUpdate() {
-  const registration = await navigator.serviceWorker?.getRegistration();
-  await registration?.update().catch(() => {});
-}
-
-function badge(unread) {
-  if (!navigator.setAppBadge) return;
-  (unread > 0 ? navigator.setAppBadge(unread) : navigator.clearAppBadge()).catch(() => {});
-}
-
-// A notification of the conversation that was just opened has done its work.
-async function closeShown({ path }) {
-  if (path[0] !== "c" || !path[1] || !navigator.serviceWorker?.controller) return;
-  const registration = await navigator.serviceWorker.getRegistration();
-  const shown = (await registration?.getNotifications?.({ tag: path[1] })) ?? [];
-  for (const notification of shown) notification.close();
-}
 
 /** Tell what this browser can do: "off", "on", "denied" by its reader, or "missing" with a reason. */
 export async function pushState() {
@@ -163,7 +93,7 @@ export async function logOut() {
   }
   navigator.serviceWorker?.controller?.postMessage({ kind: "forget" });
   forgetPerson();
-  badge(0);
+  navigator.clearAppBadge?.().catch(() => {});
   session.set({ phase: "out", me: null, problem: "" });
 }
 

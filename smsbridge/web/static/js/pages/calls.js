@@ -1,0 +1,86 @@
+/** The call log: who called whom and when; a text back is one press away. */
+import { get } from "../api.js";
+import { Avatar, Banner, Button, Chip, Empty, format, Icon, IconButton, MenuButton, Page, Spinner, toast, useLoad } from "../kit/index.js";
+import { html, useEffect, useMemo, useRef, useState } from "../lib/preact.js";
+import { go, link } from "../router.js";
+import { linesOf, session, shared, useStore } from "../state.js";
+import { ContactDialog, copy } from "./contact-dialog.js";
+
+const PAGE = 50;
+
+/** The page at #/calls, with ?line=LABEL of one line. */
+export default function CallsPage({ route }) {
+  const line = route.query.line ?? "";
+  const lines = useStore(session, linesOf);
+  const version = useStore(shared, (value) => value.contacts_version);
+  const [adding, setAdding] = useState("");
+  const [more, setMore] = useState(false);
+  const list = useLoad((signal) => get("/calls", { line, limit: PAGE }, { signal }), [line, version]);
+  const calls = list.data?.data ?? [];
+  const next = list.data?.links?.next;
+  const end = useRef(null);
+
+  const load = async () => {
+    if (more || !next) return;
+    setMore(true);
+    try {
+      const page = await get(next);
+      list.setData((now) => ({ ...page, data: [...now.data, ...page.data] }));
+    } catch (error) {
+      toast(error.message, { tone: "bad" });
+    } finally {
+      setMore(false);
+    }
+  };
+  useEffect(() => {
+    if (!next || !end.current) return undefined;
+    const watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && load(), { rootMargin: "600px" });
+    watcher.observe(end.current);
+    return () => watcher.disconnect();
+  }, [next, more]);
+
+  const days = useMemo(() => {
+    const found = [];
+    for (const call of calls) {
+      const day = format.dayKey(call.attributes.started_at);
+      if (found.at(-1)?.day !== day) found.push({ day, calls: [] });
+      found.at(-1).calls.push(call);
+    }
+    return found;
+  }, [list.data]);
+
+  return html`<${Page} title="Calls" actions=${html`<${Button} kind="text" icon="refresh" label="Refresh" busy=${list.loading && !!list.data} onClick=${list.again} />`}>
+    ${lines.length > 1 && html`<div class="list-tools"><div class="chips" role="group" aria-label="Lines">
+      <${Chip} label="All lines" selected=${!line} onClick=${() => go("#/calls", { replace: true })} />
+      ${lines.map((entry) => html`<${Chip} key=${entry.label} label=${entry.label} selected=${entry.label === line} onClick=${() => go(["calls"], { query: { line: entry.label }, replace: true })} />`)}
+    </div></div>`}
+    ${list.error && html`<${Banner} tone="bad" actions=${html`<${Button} kind="text" label="Try again" onClick=${list.again} />`}>${list.error.message}<//>`}
+    ${list.loading && !list.data && html`<${Spinner} label="Loading calls" />`}
+    ${list.data && !calls.length && html`<${Empty} icon="calls" title="No calls yet"><p>Calls that a GSM box or another line reports are listed here, with a link to text back. smsbridge does not carry the calls themselves.</p><//>`}
+    ${days.map(({ day, calls: of_day }) => html`<section key=${day} class="contact-section"><h2 class="letter">${format.day(of_day[0].attributes.started_at)}</h2>
+      <ul class="rows">${of_day.map((call) => html`<${Row} key=${call.id} call=${call} many=${lines.length > 1} onAdd=${setAdding} />`)}</ul></section>`)}
+    ${next && html`<div ref=${end} class="list-end"><${Button} kind="text" label="Show more" busy=${more} onClick=${load} /></div>`}
+    ${adding && html`<${ContactDialog} number=${adding} onClose=${() => setAdding("")} />`}
+  <//>`;
+}
+
+function Row({ call, many, onAdd }) {
+  const { line, incoming, number, name, started_at, duration_s, cause } = call.attributes;
+  const missed = incoming && !duration_s;
+  const what = missed ? "Missed" : incoming ? "Incoming" : duration_s ? "Outgoing" : "Outgoing, not answered";
+  const who = name || (number ? format.number(number) : "No number shown");
+  const reason = cause && !/^(normal|ok|answered)/i.test(cause) ? cause : "";
+  const items = [
+    { label: "Copy the number", icon: "copy", onSelect: () => copy(number) },
+    !name && { label: "Add to contacts", icon: "contact_add", onSelect: () => onAdd(number) },
+  ].filter(Boolean);
+  return html`<li class="row"><div class="row-main row-still">
+      <${Avatar} name=${name} number=${number} />
+      <span class="row-words"><span class=${"row-title " + (missed ? "bad-words" : "")}>${who}</span>
+        <span class="row-text"><${Icon} name=${missed || (!incoming && !duration_s) ? "phone_off" : incoming ? "call_in" : "call_out"} size=${16} />
+          ${[what, duration_s ? format.duration(duration_s) : reason, name && format.number(number), many && `line ${line}`].filter(Boolean).join(" · ")}</span></span>
+      <time class="row-time" datetime=${started_at} title=${format.when(started_at)}>${format.clock(started_at)}</time></div>
+    ${number && html`<${IconButton} icon="messages" label=${`Text ${who}`} onClick=${() => go(link(["new"], { to: number, line }))} />
+      <${MenuButton} icon="more" label=${`More about ${who}`} items=${items} />`}
+  </li>`;
+}
