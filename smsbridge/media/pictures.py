@@ -23,7 +23,7 @@ __all__ = ["BadPicture", "TooManyPixels", "fitted", "size_px", "thumbnail"]
 _MOST_PIXELS: Final = 40_000_000
 #: An ordinary JPEG is read in strips and at a fraction of its size: cameras make large ones.
 _MOST_JPEG_PIXELS: Final = 210_000_000
-_FORMATS: Final = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP")
+_FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 _THUMBNAIL_PX: Final = 320
 _THUMBNAIL_QUALITY: Final = 78
 _LARGEST_PROFILE: Final = 8192
@@ -54,7 +54,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             # Our own limit is the lower one.
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_FORMATS) as image:
-                _check(image, image.format == "JPEG" and not image.info.get("progressive"))
+                _check(image, image.format in ("JPEG", "MPO") and not image.info.get("progressive"))
                 yield image
     except BadPicture:
         raise

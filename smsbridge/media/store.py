@@ -207,20 +207,19 @@ class MediaStore(Service):
     async def _keep(
         self, data: bytes | Path, name: str, content_type: str, received: bool
     ) -> Media:
-        path = data if isinstance(data, Path) else None
+        if isinstance(data, bytes):
+            self._check_size(len(data), received)
+            path = await self._in_thread(self._folder.write, data)
+        elif self._folder.is_upload(data):
+            path = data
+        else:
+            raise ValueError("only what is in the folder for uploads is moved")
         try:
-            if path is None:
-                assert isinstance(data, bytes)
-                self._check_size(len(data), received)
-                path = await self._in_thread(self._folder.write, data)
-            elif not self._folder.is_upload(path):
-                raise ValueError("only what is in the folder for uploads is moved")
             measured = await self._in_thread(self._folder.measure, path, HEAD_BYTES)
             self._check_size(measured.size, received)
             return await self._place(measured, name, content_type, received)
         finally:
-            if path is not None:
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
     def _check_size(self, size: int, received: bool) -> None:
         settings = self._settings()
@@ -451,7 +450,9 @@ class MediaStore(Service):
             ) from None
         if made is None:
             raise Refused("too-large", f"The picture cannot be made so small: {too_large}.")
-        return await self._keep(made[0], media.name, "image/jpeg", False)
+        # It is a JPEG now, and called so.
+        name = media.name.rpartition(".")[0] or media.name
+        return await self._keep(made[0], name, "image/jpeg", False)
 
     # -- fetching --------------------------------------------------------------------------------
 
@@ -512,13 +513,14 @@ class MediaStore(Service):
     # -- forgetting ------------------------------------------------------------------------------
 
     def _sweep_now(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._sweep()).addErrback(self._not_swept)
+        return Deferred.fromCoroutine(self.sweep()).addErrback(self._not_swept)
 
     def _not_swept(self, failure: Failure) -> None:
         if not failure.check(TemporaryFailure):
             self.log.failure("files that nobody needs could not be removed", failure=failure)
 
-    async def _sweep(self) -> None:
+    async def sweep(self) -> None:
+        """Remove some of what nobody needs; done every hour."""
         before_ms = self._now_ms() - _DAY_MS
         gone = 0
         for _ in range(_MOST_SWEEPS):
