@@ -45,7 +45,7 @@ from zope.interface import implementer
 from smsbridge.core.attachments import shown_bytes
 from smsbridge.errors import Refused, TemporaryFailure
 
-__all__ = ["Fetched", "Fetcher", "Resolve", "is_allowed"]
+__all__ = ["Fetched", "Fetcher", "Resolve", "encoded", "is_allowed", "redirected"]
 
 _MOST_REDIRECTS: Final = 3
 _CONNECT_TIMEOUT_S: Final = 15.0
@@ -163,6 +163,7 @@ class Fetcher:
     async def _fetch(
         self, url: str, most_bytes: int, to: Path, headers: Mapping[str, str]
     ) -> Fetched:
+        _checked(url)
         first = url
         for _ in range(_MOST_REDIRECTS + 1):
             own = headers if _same_host(first, url) else {}
@@ -170,7 +171,7 @@ class Fetcher:
             if response.code in _REDIRECTS:
                 location = response.headers.getRawHeaders(b"location", [b""])[0]
                 _drop(response)
-                url = _redirected(url, location)
+                url = redirected(url, location)
                 continue
             _check_status(url, response)
             return await self._take(url, response, most_bytes, to)
@@ -183,7 +184,7 @@ class Fetcher:
         wanted = Headers({b"user-agent": [_AGENT], b"accept-encoding": [b"identity"]})
         for name, value in headers.items():
             wanted.setRawHeaders(name, [value])
-        asking = agent.request(b"GET", _encoded(url), wanted)
+        asking = agent.request(b"GET", encoded(url), wanted)
         asking.addTimeout(_CONNECT_TIMEOUT_S + _SILENCE_S, self._reactor, _too_slow(url))
         try:
             response: IResponse = await asking
@@ -366,7 +367,7 @@ def _checked(url: str) -> tuple[str, int]:
     return host, port or (443 if parts.scheme == "https" else 80)
 
 
-def _encoded(url: str) -> bytes:
+def encoded(url: str) -> bytes:
     """Write an address as HTTP wants it: without the fragment, in ASCII."""
     parts = urlsplit(url)
     host, _ = _checked(url)
@@ -378,11 +379,19 @@ def _encoded(url: str) -> bytes:
     return f"{parts.scheme}://{host}{port}{path}{query}".encode("ascii")
 
 
-def _redirected(url: str, location: bytes) -> str:
-    target = urljoin(url, location.decode("utf-8", "replace"))
+def redirected(url: str, location: bytes) -> str:
+    """
+    Return where an answer leads.
+
+    :raises Refused: it leads to what is not fetched.
+    """
+    try:
+        target = urljoin(url, location.decode("utf-8", "replace"))
+    except ValueError:
+        raise Refused("bad-file", f"{_host(url)} leads to no address.") from None
+    _checked(target)
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise Refused("bad-file", f"{_host(url)} leads to an address without encryption.")
-    _checked(target)
     return target
 
 

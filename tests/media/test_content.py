@@ -139,5 +139,5 @@ class SafeNameTests(SynchronousTestCase):
 
         self.assertTrue(safe)
         self.assertLessEqual(len(safe.encode()), 120)
-        self.assertFalse(set(safe) & set("/\\\r\n\0<>:\"|?*"))
+        self.assertFalse(set(safe) & set('/\\\r\n\0<>:"|?*'))
         self.assertNotIn(safe[0], string.whitespace + ".")
