@@ -116,14 +116,10 @@ def _called(change: Callable[..., Any], arguments: tuple[Any, ...], connection: 
 
 def _states_txn(connection: Connection) -> list[AccountState]:
     known = set(connection.execute(select(passwords.c.person)).scalars())
-    logins: dict[str, int] = {
-        person: at_ms
-        for person, at_ms in connection.execute(
-            select(sessions.c.person, func.max(sessions.c.created_at_ms)).group_by(
-                sessions.c.person
-            )
-        )
-    }
+    newest = select(sessions.c.person, func.max(sessions.c.created_at_ms)).group_by(
+        sessions.c.person
+    )
+    logins = {row[0]: int(row[1]) for row in connection.execute(newest)}
     return [
         AccountState(
             person=person, has_password=person in known, last_login_at_ms=logins.get(person)
@@ -210,7 +206,7 @@ def _add_session_txn(connection: Connection, session: Session, most: int) -> lis
             address=session.address[:_ADDRESS_LENGTH],
         )
     )
-    others = [each for each in _session_ids(connection, session.person)]
+    others = _session_ids(connection, session.person)
     others.remove(session.session_id)
     ended = others[max(0, most - 1) :]
     _end(connection, ended)

@@ -51,7 +51,7 @@ class TokensTests(DoorTestCase):
 
     def test_is_found(self) -> None:
         """By itself, or with its name, also after a start of the daemon."""
-        secret, token = self.add(scopes=["read"], lines=["one"])
+        secret, _ = self.add(scopes=["read"], lines=["one"])
         for _ in range(2):
             for name in (None, "work"):
                 found = self.find(secret, name)
