@@ -520,6 +520,11 @@ def _body(request: Request, declared: Operation) -> tuple[Any, str]:
     if declared.body is None and not declared.body_type:
         return None, ""
     content = request.content
+    upload = getattr(request, "upload", None)
+    if declared.body is None and upload is not None and content is not None:
+        # It went to a file while it came; the operation moves that away.
+        content.flush()
+        return upload, ""
     raw = b"" if content is None else content.read(declared.most_bytes + 1)
     if len(raw) > declared.most_bytes:
         raise ApiError(413, "too-large", f"A request here may have {declared.most_bytes} bytes.")
