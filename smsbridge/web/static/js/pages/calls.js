@@ -78,7 +78,8 @@ function Row({ call, many, onAdd }) {
       <${Avatar} name=${name} number=${number} />
       <span class="row-words"><span class=${"row-title " + (missed ? "bad-words" : "")}>${who}</span>
         <span class="row-text"><${Icon} name=${missed || (!incoming && !duration_s) ? "phone_off" : incoming ? "call_in" : "call_out"} size=${16} />
-          ${[what, duration_s ? format.duration(duration_s) : reason, name && format.number(number), many && `line ${line}`].filter(Boolean).join(" · ")}</span></span>
+          ${" "}${[what, duration_s ? format.duration(duration_s) : reason].filter(Boolean).join(" · ")}<span class="narrow-time"> · ${format.clock(started_at)}</span></span>
+        ${(name || many) && html`<span class="row-text">${[name && format.number(number), many && `line ${line}`].filter(Boolean).join(" · ")}</span>`}</span>
       <time class="row-time" datetime=${started_at} title=${format.when(started_at)}>${format.clock(started_at)}</time></div>
     ${number && html`<${IconButton} icon="messages" label=${`Text ${who}`} onClick=${() => go(link(["new"], { to: number, line }))} />
       <${MenuButton} icon="more" label=${`More about ${who}`} items=${items} />`}

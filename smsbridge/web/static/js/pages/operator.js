@@ -21,12 +21,15 @@ const PANELS = { status: StatusTab, queue: QueueTab, links: LinksTab, people: Pe
 export default function OperatorPage({ route }) {
   const admin = useStore(session, (value) => !!value.me?.admin);
   const tab = route.path[1] in PANELS ? route.path[1] : "status";
+  const Panel = PANELS[tab];
+  useEffect(() => {
+    document.querySelector(".tabs [aria-selected=true]")?.scrollIntoView({ inline: "nearest", block: "nearest" });
+  }, [tab]);
   if (!admin) {
     return html`<${Page} title="Operator"><${Empty} icon="lock" title="For operators only">
       <p>These pages show everybody's texts in the queue, so only people with <code>admin = yes</code> in the configuration see them.</p>
       <${Button} label="To my messages" onClick=${() => go("#/")} /><//><//>`;
   }
-  const Panel = PANELS[tab];
   return html`<${Page} title="Operator">
     <${Tabs} label="Operator pages" tabs=${TABS} value=${tab} onChange=${(id) => go(["operator", id], { replace: true })} />
     <div class="tab-panel" role="tabpanel" aria-label=${TABS.find((entry) => entry.id === tab).label}><${Panel} key=${tab} /></div>

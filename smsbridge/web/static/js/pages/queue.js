@@ -1,6 +1,6 @@
 /** The queue, for operators: what waits or went wrong, to be sent again or dropped. */
 import { get, post } from "../api.js";
-import { Button, confirm, Empty, Field, format, toast, useLoad } from "../kit/index.js";
+import { Button, confirm, Empty, Field, format, IconButton, toast, useLoad } from "../kit/index.js";
 import { html, useEffect, useState } from "../lib/preact.js";
 import { Loaded } from "./loaded.js";
 import { seen } from "./line-words.js";
@@ -98,7 +98,7 @@ export function QueueTab() {
       <span class="select-actions">
         <${Button} icon="refresh" label=${again.length ? `Send again (${again.length})` : "Send again"} disabled=${!again.length} busy=${busy === "retry"} onClick=${() => act("retry", again)} />
         <${Button} kind="text" icon="trash" label=${drop.length ? `Drop (${drop.length})` : "Drop"} disabled=${!drop.length} busy=${busy === "drop"} onClick=${() => act("drop", drop)} />
-        <${Button} kind="text" icon="refresh" label="Refresh" busy=${queue.loading && !!queue.data} onClick=${queue.again} />
+        <${IconButton} icon="refresh" label="Refresh" disabled=${queue.loading} onClick=${queue.again} />
       </span>
     </div>
     <${Loaded} of=${queue} label="Loading the queue">${() => rows.length

@@ -14,7 +14,7 @@ import { Tokens } from "./tokens.js";
 export default function SettingsPage() {
   const me = useStore(session, (value) => value.me);
   if (!me) return null;
-  return html`<${Page} title="Settings" subtitle=${`Logged in as ${me.person}`} class="settings">
+  return html`<${Page} title="Settings" subtitle=${`Logged in as ${me.person}`} class="settings" actions=${html`<${LogOut} />`}>
     <${Look} /><${Notifications} /><${Install} /><${Password} person=${me.person} /><${Sessions} />
     <${Tokens} lines=${me.lines} scopes=${me.scopes} /><${Blocks} /><${About} me=${me} />
   <//>`;
@@ -165,18 +165,21 @@ function Blocks() {
     })}</ul>` : html`<p class="quiet">Nobody is blocked. Block a number from its conversation or from the contacts.</p>`}<//><//>`;
 }
 
-function About({ me }) {
+function LogOut() {
   const [leaving, setLeaving] = useState(false);
   const leave = async () => {
     setLeaving(true);
     await logOut();
     setLeaving(false);
   };
+  return html`<${Button} kind="text" icon="logout" label="Log out" busy=${leaving} onClick=${leave} />`;
+}
+
+function About({ me }) {
   return html`<${Section} id="about" title="About">
     <p>smsbridge ${me.version}. Your lines: ${me.lines.length ? me.lines.map((line) => line.label).join(", ") : "none yet"}.</p>
     <div class="about-actions">
       <${Button} icon="keyboard" label="Keys" onClick=${() => dispatchEvent(new Event("smsbridge:keys"))} />
       <a class="button button-tonal" href="/api/" target="_blank" rel="noopener"><${Icon} name="open" size=${20} /><span>The API for programs</span></a>
-      <${Button} icon="logout" label="Log out" busy=${leaving} onClick=${leave} />
     </div><//>`;
 }
