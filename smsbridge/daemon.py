@@ -8,7 +8,7 @@ web.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import evolve
@@ -22,12 +22,13 @@ from zope.interface import implementer
 
 from smsbridge import gateways as kinds
 from smsbridge.config import Config, ConfigErrors, load
+from smsbridge.core.attachments import prepare
 from smsbridge.core.changes import Changes
 from smsbridge.core.directory import Line, World
 from smsbridge.core.dispatcher import Dispatcher
 from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.core.inbox import Inbox
-from smsbridge.core.message import FromPerson
+from smsbridge.core.message import FromPerson, Media
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
@@ -36,7 +37,7 @@ from smsbridge.core.records import (
     MessageRecord,
     QueueDepth,
 )
-from smsbridge.errors import Refused
+from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.interfaces import IDesk, IGateway, ILineControl, IUssd, IWebhook
 from smsbridge.keys import ConfigError
 from smsbridge.store.service import MessageStore
@@ -257,10 +258,6 @@ class Daemon(Service):
         self, line: str, recipients: tuple[str, ...], text: str, media: tuple[Attachment, ...]
     ) -> Deferred[str]:
         """See `IBridge.send`."""
-        if media:
-            return fail(
-                Refused("media-unsupported", "No line of this installation carries attachments.")
-            )
         if not line:
             usable = [label for label, known in self.config.lines.items() if known.enabled]
             if len(usable) != 1:
@@ -268,9 +265,20 @@ class Daemon(Service):
                     Refused("unknown-line", f"Say which line with --line: {', '.join(usable)}.")
                 )
             line = usable[0]
-        return self._inbox.accept(
-            FromPerson(person="", recipients=recipients, body=text, line=line)
-        ).addCallback(lambda accepted: accepted.message_id)
+        text_alone = FromPerson(person="", recipients=recipients, body=text, line=line)
+        if media:
+            return Deferred.fromCoroutine(self._send_with(text_alone, media))
+        return self._inbox.accept(text_alone).addCallback(lambda accepted: accepted.message_id)
+
+    async def _send_with(self, text: FromPerson, attachments: Sequence[Attachment]) -> str:
+        files = self._world.media
+        if files is None:
+            raise TemporaryFailure("internal", "The media store is not open.")
+        kept = [await files.keep(each.data, each.name, each.content_type) for each in attachments]
+        line = self._world.directory.lines.get(text.line)
+        media = await prepare(files, line, tuple(kept))
+        accepted = await self._inbox.accept(evolve(text, media=media))
+        return accepted.message_id
 
     def messages(self, which: MessageFilter, limit: int | None) -> Deferred[list[MessageRecord]]:
         """See `IBridge.messages`."""
@@ -328,6 +336,11 @@ class Daemon(Service):
         self._dispatcher.poke(lanes)
         self._changes.tell(delivery_id.partition(".")[0] for delivery_id in delivery_ids)
         return count
+
+    def link(self, media: Media) -> str:
+        """See `IBridge.link`."""
+        files = self._world.media
+        return files.link(media) if files is not None else media.url
 
     def calls(self, line: str, limit: int) -> Deferred[list[CallRecord]]:
         """See `IBridge.calls`."""

@@ -15,6 +15,7 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from smsbridge.core.message import Media
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
@@ -145,6 +146,9 @@ class IBridge(Interface):
 
     def drop(delivery_ids: tuple[str, ...]) -> Deferred[int]:
         """Give up queued and uncertain deliveries; fires with the count."""
+
+    def link(media: Media) -> str:
+        """Return the address of an attachment; that of a file that we keep works for a while."""
 
     def calls(line: str, limit: int) -> Deferred[list[CallRecord]]:
         """Fires with the call log, newest first; an empty line means all."""

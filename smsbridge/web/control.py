@@ -133,6 +133,9 @@ class Control:
 
     # --- messages --------------------------------------------------------------------------------
 
+    def _shape(self, record: MessageRecord, detail: bool) -> shapes.Shape:
+        return shapes.message(record, detail=detail, link=self._bridge.link)
+
     @app.route("/messages", methods=["POST"])
     async def send(self, request: Request) -> bytes:
         """Accept a text."""
@@ -168,7 +171,7 @@ class Control:
             try:
                 if limit != 0:
                     async for page in self._messages(which, limit):
-                        await stream.write(shapes.message(each, detail=detail) for each in page)
+                        await stream.write(self._shape(each, detail) for each in page)
                 if changes is not None:
                     await self._write_changes(stream, which, changes, detail)
             finally:
@@ -186,7 +189,7 @@ class Control:
             raise NotFound(
                 f"There is no message {message_id}; `smsbridge messages --ids` lists them."
             )
-        return _json(request, shapes.traced(record))
+        return _json(request, shapes.traced(record, self._bridge.link))
 
     # --- lines -----------------------------------------------------------------------------------
 
@@ -451,7 +454,7 @@ class Control:
     ) -> None:
         while ids := await changes.take(_PAGE):
             page = await self._bridge.messages(evolve(which, message_ids=ids), None)
-            await stream.write(shapes.message(each, detail=detail) for each in page)
+            await stream.write(self._shape(each, detail) for each in page)
 
     def _follow(self) -> _Changes:
         changes = _Changes()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from smsbridge.core.message import Kind
+from smsbridge.core.message import Kind, Media
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
@@ -57,11 +57,14 @@ def encode(value: object) -> bytes:
     return _AWKWARD.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8")
 
 
-def message(record: MessageRecord, *, detail: bool = False) -> Shape:
+def message(
+    record: MessageRecord, *, detail: bool = False, link: Callable[[Media], str] | None = None
+) -> Shape:
     """
     Shape a message as the commands promise it.
 
     :param detail: with direction, author and the network's own time as well.
+    :param link: gives the address of an attachment.
     """
     shape: Shape = {
         "id": record.message_id,
@@ -70,7 +73,11 @@ def message(record: MessageRecord, *, detail: bool = False) -> Shape:
         "to": list(record.recipients),
         "body": record.body,
         "media": [
-            {"url": each.url, "content_type": each.content_type, "size": each.size}
+            {
+                "url": link(each) if link is not None else each.url,
+                "content_type": each.content_type,
+                "size": each.size,
+            }
             for each in record.media
         ],
         "created_at": instant(record.created_at_ms),
@@ -111,10 +118,10 @@ def queued(record: DeliveryRecord) -> Shape:
     }
 
 
-def traced(record: MessageRecord) -> Shape:
+def traced(record: MessageRecord, link: Callable[[Media], str] | None = None) -> Shape:
     """Shape a message with all that is known of it: deliveries of every kind with their history."""
     return {
-        **message(record, detail=True),
+        **message(record, detail=True, link=link),
         "conversation": record.conversation,
         "deliveries": [
             {

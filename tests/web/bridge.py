@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from smsbridge.core.message import Direction, Kind, Status
+from smsbridge.core.message import Direction, Kind, Media, Status
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
@@ -268,6 +268,10 @@ class FakeBridge:
     def drop(self, delivery_ids: tuple[str, ...]) -> Deferred[int]:
         """See `IBridge`."""
         return self._change(delivery_ids, (Status.QUEUED, Status.UNCERTAIN), Status.DROPPED)
+
+    def link(self, media: Media) -> str:
+        """Return an address that tells the file."""
+        return f"/media/{media.digest}" if media.digest else media.url
 
     def calls(self, line: str, limit: int) -> Deferred[list[CallRecord]]:
         """Return two calls, of which the second was not answered."""
