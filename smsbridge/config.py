@@ -14,6 +14,7 @@ import configparser
 import difflib
 import fnmatch
 import glob
+import ipaddress
 import os
 import re
 import socket
@@ -88,6 +89,26 @@ def _database(text: str) -> str:
             "postgresql://USER:PASSWORD@HOST/NAME"
         )
     return url
+
+
+def _proxies(text: str) -> tuple[str, ...]:
+    """Read addresses and networks of proxies."""
+    found = []
+    for word in text.split():
+        if word.lower() == "local":
+            found.append("local")
+            continue
+        try:
+            found.append(str(ipaddress.ip_address(word)))
+        except ValueError:
+            try:
+                found.append(str(ipaddress.ip_network(word, strict=False)))
+            except ValueError:
+                raise ValueError(
+                    f"{word!r} is neither an address nor a network; write for example 127.0.0.1 "
+                    "or 10.0.0.0/8"
+                ) from None
+    return tuple(found)
 
 
 @frozen(kw_only=True)
@@ -179,6 +200,26 @@ class HttpSettings:
         convert=boolean,
     )
     metrics: bool = key("Whether /metrics is served.", default=True, convert=boolean)
+    trusted_proxies: tuple[str, ...] = key(
+        "Addresses or networks of reverse proxies in front of us, whose X-Forwarded-For and "
+        "X-Forwarded-Host are believed; 'local' stands for unix sockets. Without it all visitors "
+        "behind a proxy share one limit on failed logins.",
+        default=(),
+        convert=_proxies,
+        example="127.0.0.1",
+    )
+    first_login: bool = key(
+        "Whether a daemon that starts while nobody can log in yet makes up a password for the "
+        "first person (the first operator, if there is one) and prints it.",
+        default=False,
+        convert=boolean,
+    )
+    connections_per_address: int = key(
+        "How many open connections one address, or network of IPv6, may have; trusted proxies may "
+        "have any number.",
+        default=1000,
+        convert=whole(1, 1_000_000),
+    )
 
 
 class Configured(NamedTuple):
