@@ -333,7 +333,7 @@ class Inbox:
             self._dispatcher.lane_of(origin.gateway, "", origin.address)
             if origin is not None
             else "",
-            incoming.media,
+            plan.media,
         )
         until_ms = now_ms + int(incoming.dedup_for_s * 1000)
         entry = Entry(
