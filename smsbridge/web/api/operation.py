@@ -19,6 +19,7 @@ from smsbridge.web.access.caller import Caller, Scope
 
 __all__ = [
     "BASE",
+    "Answer",
     "ApiError",
     "Arguments",
     "Body",
@@ -83,6 +84,14 @@ class ApiError(Exception):
         self.pointer = pointer
         self.parameter = parameter
         self.headers = headers or {}
+
+
+@frozen
+class Answer:
+    """A document with a status of its own."""
+
+    status: int
+    document: Any
 
 
 @frozen
@@ -152,7 +161,7 @@ def operation(
     Declare a coroutine method as an operation; its docstring is what the documentation says.
 
     It is called with a `Call` and the parts of the path by name, and returns the answer's document,
-    a `Raw`, or None.  It may raise `ApiError`, `Refused` and the other failures of `errors`.
+    an `Answer`, a `Raw`, or None.  It may raise `ApiError`, `Refused` and the other failures of `errors`.
 
     :param path: below ``/api/v2.2``, as in ``/messages/<message_id>``.
     :param answer: a TypedDict of `typing_extensions` (pydantic refuses the one of `typing` before

@@ -33,7 +33,7 @@ from smsbridge.errors import PermanentFailure, Refused, TemporaryFailure, Unknow
 from smsbridge.web import shapes
 from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.api.backend import Backend
-from smsbridge.web.api.operation import ApiError, Call, Operation, Raw, operations_of
+from smsbridge.web.api.operation import Answer, ApiError, Call, Operation, Raw, operations_of
 
 __all__ = ["Access", "Api"]
 
@@ -633,11 +633,13 @@ def _rendered(request: Request, declared: Operation, answer: Any, answer_type: b
     if isinstance(answer, Raw):
         request.setResponseCode(declared.status)
         return _raw(request, answer)
+    status = declared.status
+    if isinstance(answer, Answer):
+        status, answer = answer.status, answer.document
+    request.setResponseCode(status)
     if answer is None:
-        request.setResponseCode(declared.status)
         return b""
     data = shapes.encode(answer)
-    request.setResponseCode(declared.status)
     request.setHeader(b"Content-Type", answer_type)
     request.setHeader(b"Content-Length", str(len(data)).encode())
     return data

@@ -38,10 +38,18 @@ from smsbridge.web.shapes import instant
 
 __all__ = [
     "Many",
+    "MessageReference",
+    "MessageResource",
     "One",
+    "Page",
     "Shapes",
+    "bars",
+    "contact",
     "conversation_id",
     "conversation_of",
+    "depth",
+    "detail",
+    "link",
     "pretty",
 ]
 
@@ -186,13 +194,18 @@ MessageAttributes = TypedDict(
 )
 
 
-class MessageResource(TypedDict):
-    """A text."""
+class MessageReference(TypedDict):
+    """A text, without its attributes."""
 
     type: Literal["message"]
     id: str
-    attributes: MessageAttributes
     links: Self
+
+
+class MessageResource(MessageReference):
+    """A text."""
+
+    attributes: MessageAttributes
 
 
 class PreviewRecipientShape(TypedDict):
@@ -330,6 +343,32 @@ class LineResource(TypedDict):
     attributes: LineAttributes
 
 
+class LinkAttributes(TypedDict):
+    """Whether a gateway's own link works."""
+
+    kind: str
+    up: bool
+    state: str
+    since: str | None
+
+
+class LinkResource(TypedDict):
+    """The link of a gateway; its id is the gateway's name."""
+
+    type: Literal["link"]
+    id: str
+    attributes: LinkAttributes
+
+
+class Depth(TypedDict):
+    """How much of a gateway waits."""
+
+    gateway: str
+    status: DeliveryStatus
+    count: int
+    oldest_at: str | None
+
+
 class CallAttributes(TypedDict):
     """A call that a line saw."""
 
@@ -414,11 +453,16 @@ class Shapes:
 
         :param history: with all that became of each delivery.
         """
+        shape = self.reference(record.message_id)
+        shape["attributes"] = self.message_attributes(record, viewer, history=history)
+        return shape
+
+    def reference(self, message_id: str) -> Shape:
+        """Shape a message without its attributes."""
         return {
             "type": "message",
-            "id": record.message_id,
-            "attributes": self.message_attributes(record, viewer, history=history),
-            "links": {"self": f"{self.public_url()}{BASE}/messages/{record.message_id}"},
+            "id": message_id,
+            "links": {"self": f"{self.public_url()}{BASE}/messages/{message_id}"},
         }
 
     def message_attributes(
@@ -448,7 +492,7 @@ class Shapes:
             "scheduled_at": instant(scheduled_at_ms),
             "status": status,
             "reason": decisive.reason if decisive is not None else "",
-            "detail": _detail(decisive) if decisive is not None else "",
+            "detail": detail(decisive) if decisive is not None else "",
             "media": media,
             "media_urls": [each["url"] for each in media],
             "deliveries": [self._delivery(each, viewer, history) for each in deliveries],
@@ -494,7 +538,7 @@ class Shapes:
             "status": record.status.value,
             "attempts": record.attempts,
             "reason": record.reason,
-            "detail": _detail(record),
+            "detail": detail(record),
             "remote_id": "" if others else record.remote_id,
         }
         if history:
@@ -707,6 +751,6 @@ _DIRECTIONS: Final = {
 }
 
 
-def _detail(record: DeliveryRecord) -> str:
+def detail(record: DeliveryRecord) -> str:
     """Say in a sentence why a delivery is as it is; empty where nothing is to be said."""
     return record.text or REASONS.get(record.reason, "")
