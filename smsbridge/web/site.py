@@ -421,7 +421,7 @@ class _Site(Site):
         """Take a connection, unless there are too many; then it is closed without a word."""
         host = getattr(addr, "host", None)
         network = network_of(host) if isinstance(host, str) else ""
-        most = self._per_address(network) if network else 0
+        most = self._per_address(host) if network else 0
         if self._most is None:
             self._most = _descriptors() - _KEPT_DESCRIPTORS
         if (most and self._open[network] >= most) or self._open.total() >= self._most:

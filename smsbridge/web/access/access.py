@@ -91,13 +91,23 @@ class Access:
             self.check_own_page(request)
         return await self._by_session(request, cookie)
 
+    async def admit(self, request: Request, scope: Scope) -> None:
+        """
+        Let a request pass by its headers alone, before its body is taken.
+
+        :raises ApiError: as `caller` does, or (403) the caller has not that scope.
+        """
+        if scope not in (await self.caller(request)).scopes:
+            raise ApiError(
+                403, "not-permitted", f"This needs a token with the scope {scope.value}."
+            )
+
     async def _by_session(self, request: Request, cookie: str) -> Caller:
-        network = network_of(self.address(request))
         if not self._logins.knows(cookie):
-            self._slow_down(network)
+            self._slow_down(request)
         found = await self._logins.session(cookie)
         if found is None:
-            self.by_stray.begin(network)
+            self.by_stray.begin(network_of(self.address(request)))
             raise self._unknown(request, "You are not logged in any more; log in again.")
         session, prolonged = found
         if prolonged:
@@ -111,12 +121,11 @@ class Access:
         )
 
     async def _by_token(self, request: Request, secret: str, name: str | None) -> Caller:
-        network = network_of(self.address(request))
         if not self._tokens.knows(secret):
-            self._slow_down(network)
+            self._slow_down(request)
         token = await self._tokens.find(secret, name)
         if token is None:
-            self.by_stray.begin(network)
+            self.by_stray.begin(network_of(self.address(request)))
             raise self._unknown(
                 request,
                 "This token is not valid; make one with 'smsbridge token add' or in the settings.",
@@ -133,8 +142,8 @@ class Access:
             only_lines=token.lines,
         )
 
-    def _slow_down(self, network: str) -> None:
-        wait_s = self.by_stray.wait_s(network)
+    def _slow_down(self, request: Request) -> None:
+        wait_s = self.by_stray.wait_s(network_of(self.address(request)))
         if wait_s > 0:
             raise as_api_error(Braked(wait_s))
 
@@ -198,14 +207,14 @@ class Access:
         if (given.scheme, given.netloc.lower()) == (public.scheme, public.netloc.lower()):
             return True
         hosts = [request.getHeader("host")]
-        if self._is_trusted(_peer(request)):
+        if self.trusts(_peer(request)):
             hosts.append(request.getHeader("x-forwarded-host"))
         return given.netloc.lower() in [host.lower() for host in hosts if host]
 
     def address(self, request: Request) -> str:
         """Return from where a request comes: the browser's address as far as it can be known."""
         address = _peer(request)
-        if not self._is_trusted(address):
+        if not self.trusts(address):
             return address
         forwarded = ",".join(
             value.decode("latin-1")
@@ -217,11 +226,12 @@ class Access:
             if not given:
                 return address
             address = given
-            if not self._is_trusted(address):
+            if not self.trusts(address):
                 break
         return address
 
-    def _is_trusted(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Tell whether what a peer with this address says about others is believed."""
         for trusted in self._trusted_proxies():
             if trusted == address:
                 return True

@@ -97,6 +97,15 @@ class CallerTests(AccessTestCase):
         self.assertEqual(self.caller(headers=headers).scopes, {Scope.READ})
         self.assertFalse(self.caller(cookie=self.cookies["mary"]).admin)
 
+    def test_scope_is_asked_before_the_body(self) -> None:
+        """An upload is let in or refused by its headers."""
+        headers = {"Authorization": f"Bearer {self.secret}"}
+        asked = request("POST", headers=headers)
+
+        self.result(self.access.admit(asked, Scope.SEND))
+        self.assertEqual(self.error(self.access.admit(asked, Scope.MANAGE), ApiError).status, 403)
+        self.assertEqual(self.error(self.access.admit(request(), Scope.SEND), ApiError).status, 401)
+
     def test_nobody_is_401(self) -> None:
         """Without anything, or with what is worth nothing, the answer says what to do."""
         for more in (
