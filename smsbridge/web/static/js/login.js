@@ -70,7 +70,7 @@ function Form({ known = "" }) {
       ${(wired) => html`<span class="password-field">
         <input class="input" ...${wired} ref=${secret} name="password" type=${seen ? "text" : "password"} autocomplete="current-password" required
           value=${password} onInput=${(event) => setPassword(event.target.value)} autofocus=${!!known} />
-        <${IconButton} icon=${seen ? "dark" : "light"} label=${seen ? "Hide password" : "Show password"} onClick=${() => setSeen(!seen)} />
+        <${IconButton} icon=${seen ? "eye_off" : "eye"} label=${seen ? "Hide password" : "Show password"} onClick=${() => setSeen(!seen)} />
       </span>`}
     <//>
     <label class="check"><input type="checkbox" checked=${keep} onChange=${(event) => setKeep(event.target.checked)} /> Stay logged in on this device</label>
