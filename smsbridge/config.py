@@ -15,6 +15,7 @@ import difflib
 import fnmatch
 import glob
 import ipaddress
+import itertools
 import os
 import re
 import socket
@@ -77,6 +78,9 @@ _LINE_LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 #: The sections that carry a name, with an example of one.
 _NAMED: Final = {"gateway": "box", "line": "2001", "person": "john"}
 _UNNAMED: Final = ("smsbridge", "http")
+
+#: The kinds of address that several persons may have in common.
+_SHARED: Final = frozenset({"webhook"})
 
 
 def _database(text: str) -> str:
@@ -219,6 +223,12 @@ class HttpSettings:
         "have any number.",
         default=1000,
         convert=whole(1, 1_000_000),
+    )
+    push_preview: bool = key(
+        "Whether notifications to closed browsers say who wrote what, and not only that there is a "
+        "text. Push services cannot read them; whoever sees the screen can.",
+        default=True,
+        convert=boolean,
     )
 
 
@@ -487,6 +497,7 @@ class _Loader:
         configured = self._gateways(factories)
         lines = self._lines(factories)
         persons = self._persons()
+        self._add_implicit(factories, configured, persons)
         self._check_listeners()
         self._check_lines(lines)
         self._check_gateways(factories, configured, lines)
@@ -765,6 +776,28 @@ class _Loader:
                 found[label] = person
         return found
 
+    def _add_implicit(
+        self,
+        factories: dict[str, IGatewayFactory],
+        configured: dict[str, Configured],
+        persons: Mapping[str, Person],
+    ) -> None:
+        """Add the gateways that need no section, for addresses that no other one serves."""
+        for kind in ADDRESS_KINDS:
+            if kind in _serving(factories) or not any(
+                person.addresses(kind) for person in persons.values()
+            ):
+                continue
+            try:
+                factory = self._kinds(kind)
+            except gateways.KindError:
+                continue  # it needs a section, for which there will be a warning
+            if getattr(factory, "implicit", False) and factory.address_kind == kind:
+                taken = self._named("gateway")
+                label = next(each for each in _labels(kind) if each not in taken)
+                factories[label] = factory
+                configured[label] = Configured(factory.kind, factory.config_class())
+
     def _build(
         self, section_class: type, section: _Section, *, also: Sequence[str] = (), label: str = ""
     ) -> Any:
@@ -920,7 +953,9 @@ class _Loader:
             check = getattr(factories[label], "check", None)
             if check is None:
                 continue
-            section = self._sections[f"gateway:{label}"]
+            section = self._sections.get(f"gateway:{label}")
+            if section is None:
+                continue  # one without a section is as its kind wants it
             try:
                 check(config, {each: line for each, line in lines.items() if line.gateway == label})
             except ConfigError as e:
@@ -951,6 +986,8 @@ class _Loader:
                     )
             for kind in ADDRESS_KINDS:
                 for address in person.addresses(kind):
+                    if kind in _SHARED:
+                        continue
                     first = owners.setdefault((kind, address), label)
                     if first != label:
                         self._fail(
@@ -1010,6 +1047,13 @@ def _serving(factories: Mapping[str, IGatewayFactory]) -> dict[str, str]:
         if factory.address_kind:
             found.setdefault(factory.address_kind, label)
     return found
+
+
+def _labels(kind: str) -> Iterator[str]:
+    """Yield labels for a gateway that nobody gave one."""
+    yield kind
+    for number in itertools.count(2):
+        yield f"{kind}-{number}"
 
 
 def _some(labels: Sequence[str]) -> str:

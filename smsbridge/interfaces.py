@@ -52,6 +52,7 @@ __all__ = [
     "ILanes",
     "ILineControl",
     "IMessageStore",
+    "ITryOut",
     "IUssd",
     "IWebhook",
 ]
@@ -291,6 +292,17 @@ class ILineControl(Interface):
 
         :raises PermanentFailure: the device refused, or the command or its arguments are not known.
         :raises TemporaryFailure: the device does not answer.
+        """
+
+
+class ITryOut(Interface):
+    """A gateway that can send a sample to a person's address, to see whether it is right."""
+
+    def try_out(person: str) -> Deferred[list[str]]:
+        """
+        Send a sample, which is stored nowhere; fires with a sentence for each address.
+
+        :raises Refused: the person has no address of this kind.
         """
 
 

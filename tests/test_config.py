@@ -524,7 +524,8 @@ class CrossCheckTests(ConfigTestCase):
             self.fault("\n[person:x]\ndect = 1\nreceive = dect sip\n"),
         )
         self.assertIn(
-            "'mail' is none of: xmpp, sip, dect", self.fault("\n[person:x]\nreceive = mail\n")
+            "'mail' is none of: xmpp, sip, dect, webhook",
+            self.fault("\n[person:x]\nreceive = mail\n"),
         )
 
     def test_an_address_belongs_to_one_person(self) -> None:

@@ -20,6 +20,7 @@ from smsbridge.core.address import read_country, read_extensions, read_jids, rea
 from smsbridge.core.book import Book
 from smsbridge.core.files import Files
 from smsbridge.core.segments import Charset
+from smsbridge.core.webhooks import read_webhooks
 from smsbridge.keys import (
     boolean,
     byte_size,
@@ -36,7 +37,7 @@ from smsbridge.keys import (
 __all__ = ["ADDRESS_KINDS", "Directory", "Line", "Person", "World"]
 
 #: The keys of a person that hold an address, and how `receive` names them.
-ADDRESS_KINDS = ("xmpp", "sip", "dect")
+ADDRESS_KINDS = ("xmpp", "sip", "dect", "webhook")
 
 
 @frozen(kw_only=True)
@@ -129,6 +130,24 @@ class Person:
     dect: tuple[str, ...] = key(
         "The person's DECT extension.", default=(), convert=read_extensions, example="101"
     )
+    webhook: tuple[str, ...] = key(
+        "Where a program of the person is told of texts and reports: an http or https address to "
+        "which each is posted.",
+        default=(),
+        convert=read_webhooks,
+        example="https://app.example.org/texts",
+    )
+    webhook_secret: str = key(
+        "What the posts to the webhook are signed with; without it they are not signed.",
+        default="",
+        secret=True,
+    )
+    webhook_compat: bool = key(
+        "Whether the numbers of a group text are written one after another into 'to', as "
+        "MobileMessaging does.",
+        default=False,
+        convert=boolean,
+    )
     lines: tuple[str, ...] = key(
         "The lines that the person may use; the first is the default. Texts to a line reach every "
         "person who has it.",
@@ -137,8 +156,8 @@ class Person:
         example="2001 work-main",
     )
     receive: tuple[str, ...] = key(
-        "The kinds of address at which texts arrive (xmpp, sip, dect); by default every one that "
-        "is set.",
+        "The kinds of address at which texts arrive (xmpp, sip, dect, webhook); by default every "
+        "one that is set.",
         default=(),
         convert=words,
     )

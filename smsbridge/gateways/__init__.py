@@ -7,7 +7,9 @@ configuration names are imported, so that a library which one kind needs is need
 A factory may have two methods more. ``check(config, lines)`` raises `ConfigError` where a gateway
 and its lines (by label) contradict each other; the configuration reader calls it, so that a reload
 never gets that far. ``advice(label, config, lines, public_url)`` returns sentences that
-``smsbridge check`` shows, such as the address that a provider must be told.
+``smsbridge check`` shows, such as the address that a provider must be told. And a factory whose
+``implicit`` is True needs no section: its gateway is built, with the defaults of all keys, as soon
+as a person has an address of its kind and no other gateway serves that.
 """
 
 from __future__ import annotations
