@@ -22,6 +22,7 @@ NAMES = (
     "http_send",
     "backlog",
     "history",
+    "inbox",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 QUICK = 0.1

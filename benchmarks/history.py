@@ -131,7 +131,7 @@ def queue_texts(path: Path, lines: int, count: int) -> None:
             to = f"+1303555{100 + number // lines % 97:04d}"
             yield _text(
                 number,
-                _uuid7(now_ms, number),
+                uuid7(now_ms, number),
                 now_ms,
                 f"line{index + 1}",
                 index,
@@ -146,7 +146,7 @@ def queue_texts(path: Path, lines: int, count: int) -> None:
     connection.close()
 
 
-def _uuid7(at_ms: int, number: int) -> str:
+def uuid7(at_ms: int, number: int) -> str:
     """Make an id that sorts by time and then by number."""
     low, high = number & 0xFFF, number >> 12 & 0xFFF
     text = f"{at_ms & 0xFFFFFFFFFFFF:012x}7{high:03x}8{low:03x}{number:012x}"
@@ -164,7 +164,7 @@ def _texts(
         incoming = queued_ms is not None or number % 3 > 0
         yield _text(
             number,
-            _uuid7(at_ms, number),
+            uuid7(at_ms, number),
             at_ms,
             f"line{index + 1}",
             index,

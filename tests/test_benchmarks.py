@@ -11,7 +11,7 @@ from types import ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import __main__ as command
-from benchmarks import ceilings, codec, history, http_send, lines, rig, store
+from benchmarks import ceilings, codec, history, http_send, inbox, lines, rig, store
 from benchmarks.child import Child, ChildFailed, python
 from benchmarks.figures import Section, latencies, percentile, table, write_json
 from benchmarks.rig import Setup
@@ -139,6 +139,13 @@ class SmokeTests(SynchronousTestCase):
         sections = self.run_tiny(history, lines="3")
 
         self.assertEqual(self.column(sections, "value")[0], 1000)
+
+    def test_inbox(self) -> None:
+        """Every question has its time."""
+        times = self.column(self.run_tiny(inbox), "median ms")
+
+        self.assertGreater(len(times), 50)
+        self.assertTrue(all(isinstance(each, float) and each > 0 for each in times))
 
     def test_null_bridge_takes_what_phones_push(self) -> None:
         """The comparison speaks the protocol of what it is compared with."""

@@ -14,6 +14,7 @@ from smsbridge.core.entries import Entry, NewMessage
 from smsbridge.core.message import Accepted, Delivery, Direction, Kind, Status
 from smsbridge.store import schema
 from smsbridge.store.bulk import BulkInsert
+from smsbridge.store.index import WordRows
 from smsbridge.store.rows import padded
 from smsbridge.store.talks import ConversationRows
 
@@ -117,6 +118,7 @@ class Accept:
     def __init__(self, dialect: Dialect, deliveries: DeliveryRows) -> None:
         self._deliveries = deliveries
         self._conversations = ConversationRows(dialect)
+        self._words = WordRows(dialect)
         self._messages = BulkInsert(
             schema.messages,
             (
@@ -161,6 +163,7 @@ class Accept:
         deliveries: list[tuple[Any, ...]] = []
         dedup: list[tuple[Any, ...]] = []
         ussd: list[tuple[Any, ...]] = []
+        fresh: list[NewMessage] = []
         newest: dict[str, NewMessage] = {}  # by conversation
         newest_in: dict[str, str] = {}
         for entry in entries:
@@ -180,6 +183,7 @@ class Accept:
             message = entry.message
             if message is not None:
                 origin = message.origin
+                fresh.append(message)
                 conversation = message.conversation
                 before = newest.get(conversation)
                 if before is None or before.message_id < message.message_id:
@@ -233,7 +237,8 @@ class Accept:
         ):
             if rows:
                 insert(connection, rows)
-        if newest:
+        if fresh:
+            self._words.insert(connection, fresh)
             self._conversations.upsert(connection, newest, newest_in)
         return results
 

@@ -42,10 +42,16 @@ class BulkInsert:
 
     :param columns: names of the columns that every row gives.
     :param tail: SQL after the values, such as what to do with a row that is there already.
+    :param row: SQL of one row with the dialect's markers, where the values are not taken as given.
     """
 
     def __init__(
-        self, table: Table, columns: Sequence[str], dialect: Dialect, tail: str = ""
+        self,
+        table: Table,
+        columns: Sequence[str],
+        dialect: Dialect,
+        tail: str = "",
+        row: str = "",
     ) -> None:
         self._tail = f" {tail}" if tail else ""
         compiled = str(insert(table).compile(dialect=dialect, column_keys=list(columns)))
@@ -54,7 +60,7 @@ class BulkInsert:
         order = [column.name for column in table.columns if column.name in columns]
         if order != list(columns) or not values:
             raise ValueError(f"columns of {table.name} must be named in the table's order")
-        self._row = "(" + ", ".join([marker] * len(columns)) + ")"
+        self._row = row or "(" + ", ".join([marker] * len(columns)) + ")"
         # psycopg sends many rows without waiting in between, but takes long to read a statement
         # with thousands of parameters: 35 against 195 us of CPU a text.
         self._pipelined = dialect.driver == "psycopg"

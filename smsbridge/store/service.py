@@ -26,6 +26,7 @@ from smsbridge.errors import TemporaryFailure
 from smsbridge.interfaces import IMessageStore
 from smsbridge.store import database, history
 from smsbridge.store.accept import Accept, DeliveryRows
+from smsbridge.store.index import Indexer, SearchIndex
 from smsbridge.store.progress import (
     Claim,
     ClaimRequest,
@@ -126,6 +127,7 @@ class MessageStore(Service):
         self._threads: ThreadPool | None = None
         self._readers: Engine | None = None
         self._writer: Writer | None = None
+        self._indexer: Indexer | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -162,6 +164,12 @@ class MessageStore(Service):
         clock: Any = self._reactor
         self._writer = Writer(writing, self._reactor.callFromThread, clock.seconds)
         self._writer.start()
+        if dialect.name == "sqlite":
+            index = SearchIndex()
+            self._indexer = Indexer(
+                clock, lambda: self.write(index, None), lambda: self._waiting > 0
+            )
+            self._indexer.texts_came()
         self._readers = reading
         self._threads = ThreadPool(0, self._readers_at_once, "smsbridge-readers")
         self._threads.start()
@@ -173,6 +181,9 @@ class MessageStore(Service):
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
+        if self._indexer is not None:
+            self._indexer.stop()
+            self._indexer = None
         threads, writer = self._threads, self._writer
         if threads is not None and writer is not None:
             # The writer's last Deferreds fire in the reactor, so the wait must not be there.
@@ -206,8 +217,14 @@ class MessageStore(Service):
         assert self._writer is not None, "the store is not started"
         return self._writer.submit(operation, item)
 
+    @property
+    def _waiting(self) -> int:
+        return self._writer.waiting if self._writer is not None else 0
+
     def accept(self, entry: Entry) -> Deferred[Accepted]:
         """Commit an entry."""
+        if self._indexer is not None:
+            self._indexer.texts_came()
         return self.write(self._accept, entry)
 
     def claim(

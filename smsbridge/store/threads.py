@@ -58,7 +58,7 @@ from smsbridge.store.schema import (
 )
 from smsbridge.store.search import search_txn
 from smsbridge.store.service import MessageStore
-from smsbridge.store.sight import may_see, not_hidden, parties_in
+from smsbridge.store.sight import may_see, names_with, not_hidden, parties_in
 
 __all__ = [
     "StoredThreads",
@@ -74,7 +74,6 @@ _LAST: Final = "g"  # above every id: they are hexadecimal
 _LOOKED_AT: Final = 300  # newest texts of a conversation among which unread ones are counted
 _LISTED: Final = 2000  # newest conversations of a line among which unread ones are counted
 _AT_ONCE: Final = 16  # conversations or lines that one statement asks for
-_MOST_NAMES: Final = 1000  # conversations that are read by name
 _CHANGED_WITHIN_MS: Final = 7 * _DAY_MS  # age of texts whose finished deliveries are looked at
 _EVENTS_LOOKED_AT: Final = 20_000
 
@@ -221,7 +220,7 @@ def conversations_txn(connection: Connection, query: ConversationQuery) -> list[
     elif query.parties or query.part:
         rows = _with_party(connection, query)
     elif query.folder == "blocked":
-        names = _names_with(connection, tuple(viewer.blocked), "")
+        names = names_with(connection, tuple(viewer.blocked), "")
         rows = _named(connection, viewer, names or ())
     elif query.folder == "archived":
         rows = _put_away(connection, query)
@@ -279,12 +278,12 @@ def _belongs(row: Any, query: ConversationQuery) -> bool:
     archived = row.archived_id >= row.last_message_id
     blocked = bool(row.line) and row.parties in query.viewer.blocked
     if folder == "archived":
-        return archived
+        return bool(archived)
     if folder == "blocked":
         return blocked
     if folder == "unread":
         seen = max(row.read_id, row.hidden_id)
-        return not archived and not blocked and row.last_in_id > seen
+        return not archived and not blocked and bool(row.last_in_id > seen)
     return bool(folder == "all" or not (archived or blocked))
 
 
@@ -380,7 +379,7 @@ def _named(connection: Connection, viewer: Viewer, names: Sequence[str]) -> list
 
 
 def _with_party(connection: Connection, query: ConversationQuery) -> list[Any]:
-    names = _names_with(connection, query.parties, query.part)
+    names = names_with(connection, query.parties, query.part)
     if names is not None:
         return _named(connection, query.viewer, names)
     # Too many for reading each: look through the newest of the viewer's lines.
@@ -400,29 +399,6 @@ def _with_party(connection: Connection, query: ConversationQuery) -> list[Any]:
             conditions,
         )
     )
-
-
-def _names_with(connection: Connection, parties: Sequence[str], part: str) -> Sequence[str] | None:
-    """Name the conversations with a party, or with one whose name holds a part; None: too many."""
-    names: set[str] = set()
-    wanted = list(dict.fromkeys(parties))
-    for start in range(0, len(wanted), 500):
-        names.update(
-            connection.execute(
-                select(_p.conversation)
-                .where(_p.party.in_(padded(wanted[start : start + 500])))
-                .limit(_MOST_NAMES + 1)
-            ).scalars()
-        )
-    if part:
-        names.update(
-            connection.execute(
-                select(_p.conversation)
-                .where(_p.party.contains(part, autoescape=True))
-                .limit(_MOST_NAMES + 1)
-            ).scalars()
-        )
-    return None if len(names) > _MOST_NAMES else sorted(names)
 
 
 def _count_unread(
@@ -531,12 +507,12 @@ def thread_txn(connection: Connection, query: ThreadQuery) -> ThreadPage:
         return found[:most], len(found) > most
 
     if query.around_id:
-        before, has_older = older(query.around_id + "\x20", limit - limit // 2)
+        before, has_older = older(query.around_id + "0", limit - limit // 2)
         after, has_newer = newer(query.around_id, limit // 2)
         ids = before + after
     elif query.after_id:
         ids, has_newer = newer(query.after_id, limit)
-        has_older = bool(older(ids[0] if ids else query.after_id + "\x20", 1)[0])
+        has_older = bool(older(ids[0] if ids else query.after_id + "0", 1)[0])
     else:
         ids, has_older = older(query.before_id or _LAST, limit)
         has_newer = bool(query.before_id) and bool(newer(ids[-1] if ids else query.before_id, 1)[0])

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from smsbridge.core.message import Call
 from smsbridge.store.history import first_id_at
+from smsbridge.store.index import forget_words_txn
 from smsbridge.store.rows import padded
 from smsbridge.store.schema import (
     bindings,
@@ -170,8 +171,10 @@ class Purge:
         conversations.c.conversation.in_(bindparam("names", expanding=True)),
         conversations.c.last_message_id.in_(bindparam("ids", expanding=True)),
     )
-    _of = select(messages.c.conversation.distinct()).where(
-        messages.c.message_id.in_(bindparam("ids", expanding=True))
+    _of = (
+        select(messages.c.conversation)
+        .distinct()
+        .where(messages.c.message_id.in_(bindparam("ids", expanding=True)))
     )
     _left = (
         select(messages.c.conversation, func.max(messages.c.message_id).label("newest"))
@@ -217,6 +220,7 @@ class Purge:
         gone = [message_id for message_id in ids if message_id not in still_open]
         if gone:
             names = list(connection.execute(self._of, {"ids": padded(gone)}).scalars())
+            forget_words_txn(connection, gone)
             connection.execute(self._messages, {"ids": padded(gone)})
             self._end_conversations(connection, names, gone)
         return len(gone), ids[-1], len(ids) == _AT_ONCE

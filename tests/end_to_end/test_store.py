@@ -16,9 +16,10 @@ from smsbridge.core.entries import MessageQuery
 from tests.end_to_end import databases
 from tests.end_to_end.databases import DatabaseServer
 from tests.store.contract import MessageStoreContract, entry
+from tests.store.inbox_contract import InboxContract
 
 
-class ServerContract(MessageStoreContract):
+class ServerContract(InboxContract, MessageStoreContract):
     """What a database server adds to the contract."""
 
     timeout = 180

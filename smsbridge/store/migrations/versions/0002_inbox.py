@@ -9,6 +9,7 @@ from sqlalchemy.dialects import mysql
 from twisted.logger import Logger
 
 from smsbridge.store.talks import parties_of
+from smsbridge.store.words import index_words
 
 log = Logger()
 
@@ -244,7 +245,26 @@ def upgrade() -> None:
     op.add_column("media", sa.Column("digest", sa.String(length=64), nullable=True))
     op.create_index("ix_media_digest", "media", ["digest"], unique=False)
     op.create_index("ix_messages_line", "messages", ["line", "message_id"], unique=False)
-    _fill_conversations(op.get_bind())
+    connection = op.get_bind()
+    _fill_conversations(connection)
+    if connection.dialect.name == "postgresql":
+        op.execute(
+            "CREATE TABLE message_words (message_id VARCHAR(36) PRIMARY KEY"
+            " REFERENCES messages ON DELETE CASCADE, words TSVECTOR NOT NULL)"
+        )
+        _fill_words(connection)
+        op.execute("CREATE INDEX ix_message_words_words ON message_words USING gin (words)")
+    elif connection.dialect.name != "sqlite":
+        op.execute(
+            "CREATE TABLE message_words (message_id VARCHAR(36) PRIMARY KEY"
+            " REFERENCES messages (message_id) ON DELETE CASCADE, words MEDIUMTEXT NOT NULL)"
+            " ENGINE InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        )
+        _fill_words(connection)
+        # Every word of three letters is worth finding.
+        op.execute("SET SESSION innodb_ft_enable_stopword = OFF")
+        op.execute("CREATE FULLTEXT INDEX ix_message_words_words ON message_words (words)")
+    # On SQLite the table of words is made and filled while the daemon runs.
 
 
 _AT_ONCE = 500
@@ -258,6 +278,7 @@ _messages = sa.table(
     sa.column("recipients"),
     sa.column("author"),
     sa.column("conversation"),
+    sa.column("body"),
 )
 _conversations = sa.table(
     "conversations",
@@ -292,7 +313,15 @@ def _add(connection: sa.Connection, newest: Sequence[Any]) -> None:
     rows = []
     parties: list[dict[str, str]] = []
     for row in connection.execute(
-        sa.select(_messages).where(of.message_id.in_([row.last for row in newest]))
+        sa.select(
+            of.message_id,
+            of.direction,
+            of.line,
+            of.sender,
+            of.recipients,
+            of.author,
+            of.conversation,
+        ).where(of.message_id.in_([row.last for row in newest]))
     ):
         recipients = row.recipients.split("\n") if row.recipients else ()
         others = parties_of(
@@ -311,3 +340,27 @@ def _add(connection: sa.Connection, newest: Sequence[Any]) -> None:
     connection.execute(sa.insert(_conversations), rows)
     if parties:
         connection.execute(sa.insert(_parties), parties)
+
+
+def _fill_words(connection: sa.Connection) -> None:
+    """Write down the words of the messages that are there, oldest first."""
+    of = _messages.c
+    postgresql = connection.dialect.name == "postgresql"
+    words = "array_to_tsvector(%s)" if postgresql else "%s"
+    insert = f"INSERT INTO message_words (message_id, words) VALUES (%s, {words})"
+    after, written = "", 0
+    while rows := connection.execute(
+        sa.select(of.message_id, of.line, of.conversation, of.body)
+        .where(of.message_id > after)
+        .order_by(of.message_id)
+        .limit(10 * _AT_ONCE)
+    ).all():
+        values: list[tuple[str, Any]] = []
+        for row in rows:
+            found = index_words(row.line, row.conversation, row.body)
+            values.append((row.message_id, found if postgresql else " ".join(found)))
+        connection.exec_driver_sql(insert, values)
+        after = rows[-1].message_id
+        written += len(rows)
+        if written % (20 * 10 * _AT_ONCE) == 0:
+            log.info("indexed {count} texts for the search", count=written)
