@@ -7,8 +7,9 @@ import { request } from "./api.js";
 import { badge, watchTitle } from "./badge.js";
 import { InboxPage } from "./inbox/inbox.js";
 import { watchOutbox } from "./inbox/outbox.js";
-import { Banner, Button, Dialog, DialogHost, Empty, Icon, keysShown, MenuHost, Spinner, toast, ToastHost, useKeys } from "./kit/index.js";
+import { Banner, Button, Dialog, DialogHost, Empty, Icon, keysShown, MenuHost, Spinner, ToastHost, useKeys } from "./kit/index.js";
 import * as live from "./live.js";
+import * as pwa from "./pwa.js";
 import { LoginAgain, LoginPage } from "./login.js";
 import { go, useRoute } from "./router.js";
 import { connection, session, shared, useStore } from "./state.js";
@@ -71,7 +72,7 @@ function Shell() {
   const deep = route.path[0] === "c" || route.path[0] === "new";
   return html`<div class=${"shell " + (deep ? "shell-deep" : "")}>
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector("#main h1, #main [tabindex]")?.focus(); }}>Skip to content</a>
-    <div class="shell-banners"><${Connection} /></div>
+    <div class="shell-banners"><${Connection} /><${pwa.KeptNotice} /></div>
     <nav class="rail" aria-label="Pages">
       <span class="rail-mark"><${Icon} name="messages" size=${30} /></span>
       ${PLACES.filter((entry) => !entry.admin || admin).map((entry) => html`
@@ -156,16 +157,12 @@ live.on("lines", (lines) => shared.set({ lines }));
 live.on("contacts", () => shared.set((now) => ({ contacts_version: now.contacts_version + 1 })));
 live.on("hello", ({ version } = {}) => {
   const known = session.get().me?.version;
-  if (known && version && version !== known) {
-    toast("A new version of smsbridge is there.", { action: "Reload", onAction: () => location.reload(), ms: 60_000 });
-  }
+  if (known && version && version !== known) pwa.newVersion();
 });
 
 watchTitle();
+pwa.start();
 begin();
 render(html`<${App} />`, document.getElementById("app"));
 
 export { go };
-
-
-

@@ -72,7 +72,7 @@ export async function newVersion() {
 export function KeptNotice() {
   const kept_at = useStore(worker, (value) => value.kept_at);
   if (!kept_at) return null;
-  return html`<${Banner} tone="warn">Offline: this is what this browser saw last, ${format.when(kept_at, { short: true })}.<//>`;
+  return html`<${Banner} tone="warn">You see what this browser saw last, ${format.when(kept_at, { short: true })}.<//>`;
 }
 
 // A notification of the conversation that was just opened has done its work.

@@ -1,12 +1,13 @@
 /** The call log: who called whom and when; a text back is one press away. */
 import { get } from "../api.js";
-import { Avatar, Banner, Button, Chip, Empty, format, Icon, IconButton, MenuButton, Page, Spinner, toast, useLoad } from "../kit/index.js";
-import { html, useEffect, useMemo, useRef, useState } from "../lib/preact.js";
+import { Avatar, Banner, Button, Chip, Empty, format, Icon, IconButton, MenuButton, Page, Spinner, useLoad } from "../kit/index.js";
+import { html, useMemo, useState } from "../lib/preact.js";
 import { go, link } from "../router.js";
 import { linesOf, session, shared, useStore } from "../state.js";
 import { ContactDialog, copy } from "./contact-dialog.js";
 
-const PAGE = 50;
+const PAGE = 100;
+const MOST = 500; // the server keeps more, in its log
 
 /** The page at #/calls, with ?line=LABEL of one line. */
 export default function CallsPage({ route }) {
@@ -14,30 +15,10 @@ export default function CallsPage({ route }) {
   const lines = useStore(session, linesOf);
   const version = useStore(shared, (value) => value.contacts_version);
   const [adding, setAdding] = useState("");
-  const [more, setMore] = useState(false);
-  const list = useLoad((signal) => get("/calls", { line, limit: PAGE }, { signal }), [line, version]);
+  const [limit, setLimit] = useState(PAGE);
+  const list = useLoad((signal) => get("/calls", { line, limit }, { signal }), [line, version, limit]);
   const calls = list.data?.data ?? [];
-  const next = list.data?.links?.next;
-  const end = useRef(null);
-
-  const load = async () => {
-    if (more || !next) return;
-    setMore(true);
-    try {
-      const page = await get(next);
-      list.setData((now) => ({ ...page, data: [...now.data, ...page.data] }));
-    } catch (error) {
-      toast(error.message, { tone: "bad" });
-    } finally {
-      setMore(false);
-    }
-  };
-  useEffect(() => {
-    if (!next || !end.current) return undefined;
-    const watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && load(), { rootMargin: "600px" });
-    watcher.observe(end.current);
-    return () => watcher.disconnect();
-  }, [next, more]);
+  const rest = calls.length >= limit && limit < MOST;
 
   const days = useMemo(() => {
     const found = [];
@@ -59,15 +40,16 @@ export default function CallsPage({ route }) {
     ${list.data && !calls.length && html`<${Empty} icon="calls" title="No calls yet"><p>Calls that a GSM box or another line reports are listed here, with a link to text back. smsbridge does not carry the calls themselves.</p><//>`}
     ${days.map(({ day, calls: of_day }) => html`<section key=${day} class="contact-section"><h2 class="letter">${format.day(of_day[0].attributes.started_at)}</h2>
       <ul class="rows">${of_day.map((call) => html`<${Row} key=${call.id} call=${call} many=${lines.length > 1} onAdd=${setAdding} />`)}</ul></section>`)}
-    ${next && html`<div ref=${end} class="list-end"><${Button} kind="text" label="Show more" busy=${more} onClick=${load} /></div>`}
+    ${rest && html`<div class="list-end"><${Button} kind="text" label="Show more" busy=${list.loading} onClick=${() => setLimit(MOST)} /></div>`}
     ${adding && html`<${ContactDialog} number=${adding} onClose=${() => setAdding("")} />`}
   <//>`;
 }
 
 function Row({ call, many, onAdd }) {
   const { line, incoming, number, name, started_at, duration_s, cause } = call.attributes;
-  const missed = incoming && !duration_s;
-  const what = missed ? "Missed" : incoming ? "Incoming" : duration_s ? "Outgoing" : "Outgoing, not answered";
+  const answered = duration_s === null || duration_s > 0; // some boxes do not tell how long
+  const missed = incoming && !answered;
+  const what = missed ? "Missed" : incoming ? "Incoming" : answered ? "Outgoing" : "Outgoing, not answered";
   const who = name || (number ? format.number(number) : "No number shown");
   const reason = cause && !/^(normal|ok|answered)/i.test(cause) ? cause : "";
   const items = [
@@ -77,7 +59,7 @@ function Row({ call, many, onAdd }) {
   return html`<li class="row"><div class="row-main row-still">
       <${Avatar} name=${name} number=${number} />
       <span class="row-words"><span class=${"row-title " + (missed ? "bad-words" : "")}>${who}</span>
-        <span class="row-text"><${Icon} name=${missed || (!incoming && !duration_s) ? "phone_off" : incoming ? "call_in" : "call_out"} size=${16} />
+        <span class="row-text"><${Icon} name=${!answered ? "phone_off" : incoming ? "call_in" : "call_out"} size=${16} />
           ${" "}${[what, duration_s ? format.duration(duration_s) : reason].filter(Boolean).join(" · ")}<span class="narrow-time"> · ${format.clock(started_at)}</span></span>
         ${(name || many) && html`<span class="row-text">${[name && format.number(number), many && `line ${line}`].filter(Boolean).join(" · ")}</span>`}</span>
       <time class="row-time" datetime=${started_at} title=${format.when(started_at)}>${format.clock(started_at)}</time></div>

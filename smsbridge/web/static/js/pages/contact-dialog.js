@@ -11,7 +11,7 @@ const LABELS = ["mobile", "home", "work", "main", "other"];
 // As the server's limits, so that a field says it before the request does.
 const MAX_NAME = 100;
 const MAX_NOTE = 2000;
-const MAX_NUMBERS = 20;
+const MAX_NUMBERS = 50;
 
 /** Give a group as it is typed in a recipient field: "Family" -> "family". */
 export const handleOf = (text) => text.trim().replace(/^@+/, "").toLowerCase().replace(/\s+/g, "-");

@@ -2,29 +2,13 @@
 import { format } from "../kit/index.js";
 import { html } from "../lib/preact.js";
 
-const STATES = {
-  up: "Up",
-  down: "Down",
-  disabled: "Switched off",
-  enabled: "Up",
-  registered: "Up",
-  unregistered: "Not registered with its network",
-  login: "Registered with its network",
-  logout: "Not registered with its network",
-  "no signal": "No signal",
-  unknown: "Not heard of yet",
-  "": "Not heard of yet",
-};
-
-/** Say a line's state: {tone: "good"|"bad"|"quiet", words}. */
+/** Say a line's state, which the server tells in a few words: {tone: "good"|"bad"|"quiet", words}. */
 export function stateOf({ enabled, up, state }) {
   if (!enabled) return { tone: "quiet", words: "Switched off by the operator" };
-  const said = STATES[(state ?? "").toLowerCase()] ?? capital(state);
-  if (up) return { tone: "good", words: said === STATES[""] ? "Up" : said };
-  return { tone: "bad", words: said === "Up" ? "Down" : said };
+  const said = state ? state.charAt(0).toUpperCase() + state.slice(1) : "";
+  if (up) return { tone: "good", words: said || "Ready" };
+  return { tone: "bad", words: !said || /^(up|ready)$/i.test(said) ? "Not heard of" : said };
 }
-
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 const STRENGTHS = ["no signal", "weak", "fair", "good", "strong"];
 

@@ -61,7 +61,8 @@ function StatusTab() {
         : html`<p class="quiet">Nothing waits.</p>`}</section>
       ${media && html`<section class="block"><h2>Pictures and files</h2>
         <p>${format.count(media.files, "file", "files")}, ${format.size(media.bytes)}${media.cap ? ` of ${format.size(media.cap)}` : ""}.</p>
-        ${media.cap ? html`<${Meter} value=${media.bytes} max=${media.cap} label="Space of pictures and files" />` : null}</section>`}
+        ${media.cap ? html`<${Meter} value=${media.bytes} max=${media.cap} label="Space of pictures and files" />` : null}
+        ${media.alarm && html`<p class="bad-words">${media.alarm}</p>`}</section>`}
       <${Reload} />`;
   }}<//>`;
 }
@@ -158,11 +159,11 @@ function LogTab() {
     <${Loaded} of=${log} label="Loading the log">${({ data }) => {
       const rows = data.filter((entry) => !only_errors || !/^warn/.test(entry.attributes.level));
       return rows.length ? html`<ol class="rows log">${rows.map((entry) => {
-        const { at, level, area, text } = entry.attributes;
+        const { at, level, area, text, times = 1 } = entry.attributes;
         const warning = /^warn/.test(level);
         return html`<li key=${entry.id} class="row"><div class="row-main row-still">
           <span class=${"state-mark " + (warning ? "mark-warn" : "mark-bad")}><${Icon} name=${warning ? "info" : "alert"} size=${20} /><span class="unseen">${warning ? "Warning" : "Error"}</span></span>
-          <span class="row-words"><span class="log-text">${text}</span><span class="row-text"><time datetime=${at} title=${format.when(at)}>${format.when(at, { short: true })}</time> · ${area}</span></span></div></li>`;
+          <span class="row-words"><span class="log-text">${text}</span><span class="row-text"><time datetime=${at} title=${format.when(at)}>${format.when(at, { short: true })}</time> · ${area}${times > 1 ? ` · ${times} times` : ""}</span></span></div></li>`;
       })}</ol>` : html`<${Empty} icon="check" title="Nothing went wrong"><p>Warnings and errors since the start of the daemon appear here, the last 200 of them.</p><//>`;
     }}<//>`;
 }

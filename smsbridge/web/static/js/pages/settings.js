@@ -112,7 +112,7 @@ function Password({ person }) {
       <input class="unseen" type="text" name="username" autocomplete="username" value=${person} readonly tabindex="-1" aria-hidden="true" />
       ${problem.all && html`<p class="form-problem" role="alert"><${Icon} name="alert" size=${18} /> ${problem.all}</p>`}
       <${Field} label="Present password" type=${type} autocomplete="current-password" value=${fields.current} error=${problem.current} onInput=${(value) => change({ current: value })} />
-      <${Field} label="New password" type=${type} autocomplete="new-password" value=${fields.new} error=${problem.new} onInput=${(value) => change({ new: value })} />
+      <${Field} label="New password" hint="At least ten characters." type=${type} autocomplete="new-password" value=${fields.new} error=${problem.new} onInput=${(value) => change({ new: value })} />
       <${Field} label="New password again" type=${type} autocomplete="new-password" value=${fields.again} error=${problem.again} onInput=${(value) => change({ again: value })} />
       <label class="check"><input type="checkbox" checked=${shown} onChange=${(event) => setShown(event.target.checked)} /> Show the passwords</label>
       <div><${Button} type="submit" label="Change the password" busy=${busy} /></div>

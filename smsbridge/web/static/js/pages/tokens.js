@@ -38,7 +38,7 @@ export function Tokens({ lines, scopes }) {
           <span class="row-title">${token.id} ${about.scopes.map((scope) => html`<span key=${scope} class="tag">${scope}</span> `)}</span>
           <span class="row-text">${[
             about.lines?.length ? "lines " + about.lines.join(", ") : "all your lines",
-            about.last_used_at ? `last used ${seen(about.last_used_at)}` : "never used",
+            about.used_at ? `last used ${seen(about.used_at)}` : "never used",
             about.expires_at && (over ? "ended" : `ends ${format.when(about.expires_at, { short: true })}`),
           ].filter(Boolean).join(" · ")}</span></span></div>
         <${Button} kind="text" label="Remove" aria-label=${`Remove the token ${token.id}`} onClick=${() => remove(token)} /></li>`;
