@@ -38,7 +38,7 @@ from smsbridge.core.records import (
     QueueDepth,
 )
 from smsbridge.errors import Refused, TemporaryFailure
-from smsbridge.interfaces import IDesk, IGateway, ILineControl, IUssd, IWebhook
+from smsbridge.interfaces import IDesk, IGateway, ILineControl, ITryOut, IUssd, IWebhook
 from smsbridge.keys import ConfigError
 from smsbridge.store.service import MessageStore
 from smsbridge.web.bridge import Attachment, IBridge, MessageFilter, QueueFilter, Reloaded
@@ -425,6 +425,22 @@ class Daemon(Service):
         known = self._world.directory.lines.get(line)
         gateway = self._gateways.get(known.gateway) if known is not None else None
         return gateway is not None and IUssd(gateway, None) is not None
+
+    def try_out(self, person: str) -> Deferred[list[str]]:
+        """See `IBridge.try_out`."""
+        persons = self._world.directory.persons
+        if person not in persons:
+            known = ", ".join(list(persons)[:10]) or "none"
+            return fail(
+                Refused("unknown-person", f"There is no [person:{person}]; there are: {known}.")
+            )
+        serving = self._gateways.get(self._world.directory.serving.get("webhook", ""))
+        gateway = ITryOut(serving, None) if serving is not None else None
+        if gateway is None:
+            return fail(
+                Refused("unsupported", f"{person} has no key 'webhook' in the configuration.")
+            )
+        return gateway.try_out(person)
 
     def line_commands(self, line: str) -> Mapping[str, tuple[str, str]]:
         """See `IBridge.line_commands`."""

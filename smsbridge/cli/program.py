@@ -52,6 +52,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "smsbridge.cli.configuration:sample_config",
             "Print a configuration with every key explained.",
         ),
+        "webhook": (
+            "smsbridge.cli.webhook:webhook",
+            "Try out the programs that are called by HTTP.",
+        ),
         "install-service": (
             "smsbridge.cli.service:install_service",
             "Install the daemon as a systemd service.",

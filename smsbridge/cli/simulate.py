@@ -14,6 +14,10 @@ _PEERS = {
         "smsbridge.gateways.goip.simulator.cli:goip",
         "Play a GoIP box with one or more channels.",
     ),
+    "webhook": (
+        "smsbridge.gateways.webhook.simulator.cli:webhook",
+        "Play a program that is called by HTTP.",
+    ),
 }
 
 

@@ -165,6 +165,13 @@ class IBridge(Interface):
     def has_ussd(line: str) -> bool:
         """Tell whether a line has USSD."""
 
+    def try_out(person: str) -> Deferred[list[str]]:
+        """
+        Post a sample to a person's webhooks; fires with a sentence for each.
+
+        :raises Refused: there is no such person, or none that has a webhook.
+        """
+
     def line_commands(line: str) -> Mapping[str, tuple[str, str]]:
         """
         Map what can be asked of a line to (arguments as shown in help, sentence).

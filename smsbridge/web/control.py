@@ -18,6 +18,7 @@ may connect is settled by the socket's permissions: there are no accounts here.
     GET  /calls          ?line limit           JSON lines
     GET  /queue          ?gateway line status message limit   JSON lines
     POST /queue/retry, /queue/drop  {ids} or {gateway line statuses}  answers {count}
+    POST /webhooks/test  {person}              answers {answers}: a sentence for each webhook
     POST /reload                               answers {changes warnings}
     POST /purge          {older_than_s}        JSON lines: progress, the last one {done: true}
 
@@ -207,6 +208,12 @@ class Control:
             raise BadRequest("'code' must hold a USSD code such as *100#.")
         answer = await _unbroken(self._bridge.ussd(body.text("line"), code))
         return _json(request, {"text": answer})
+
+    @app.route("/webhooks/test", methods=["POST"])
+    async def try_out(self, request: Request) -> bytes:
+        """Post a sample to the webhooks of a person and answer with what came back."""
+        person = _Body(request, _MAX_JSON_BYTES, "person").text("person")
+        return _json(request, {"answers": await _unbroken(self._bridge.try_out(person))})
 
     @app.route("/commands", methods=["GET"])
     async def line_commands(self, request: Request) -> None:

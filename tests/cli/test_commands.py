@@ -244,6 +244,14 @@ class LinesTests(CommandTestCase):
         rows = self.rows("lines", "--json")
         self.assertEqual([row["signal_dbm"] for row in rows], [-73, None])
 
+    def test_webhook_test_prints_what_came_back(self) -> None:
+        """The operator sees whether a program takes what is posted to it."""
+        self.assertEqual(
+            self.out("webhook", "test", "john"),
+            "https://app.example.org/texts: taken, status 200\n",
+        )
+        self.assertIn("no [person:x]", self.call("webhook", "test", "x", code=1).stderr)
+
     def test_ussd_prints_the_answer(self) -> None:
         """The network's text is printed with its line ends."""
         self.assertEqual(self.out("ussd", "demo1", "*100#"), "Balance: 5.00\nCode was *100#\n")

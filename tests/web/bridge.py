@@ -311,6 +311,12 @@ class FakeBridge:
             return fail(PermanentFailure("network", "The network refused this code."))
         return succeed(f"Balance: 5.00\nCode was {code}")
 
+    def try_out(self, person: str) -> Deferred[list[str]]:
+        """Post to the one webhook that John has."""
+        if person != "john":
+            return fail(Refused("unknown-person", f"There is no [person:{person}]."))
+        return succeed(["https://app.example.org/texts: taken, status 200"])
+
     def has_ussd(self, line: str) -> bool:
         """See `IBridge`."""
         return line == "demo1"

@@ -446,6 +446,13 @@ class LinesTests(ControlTestCase):
 
         self.assertEqual(answer, {"text": "Balance: 5.00\nCode was *100#"})
 
+    def test_webhook_test_answers_with_what_came_back(self) -> None:
+        """A sample is posted; a person who is not there is a sentence."""
+        answer = self.post("/webhooks/test", {"person": "john"})
+
+        self.assertEqual(answer["answers"], ["https://app.example.org/texts: taken, status 200"])
+        self.assertIn("no [person:x]", self.post("/webhooks/test", {"person": "x"}, 404)["message"])
+
     def test_ussd_refusals(self) -> None:
         """An unknown line, a refusing network, a line that is away and no code differ."""
         for line, code, status in (

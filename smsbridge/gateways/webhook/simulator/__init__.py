@@ -1,0 +1,1 @@
+"""A program that is called by HTTP, played for tests and for trying things out."""
