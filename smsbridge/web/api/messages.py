@@ -181,6 +181,10 @@ class Messages:
         answer=One[MessageResource] | One[MessageReference] | One[PreviewResource],
         status=202,
         statuses=(403, 404, 409, 422, 503),
+        headers={
+            "Idempotency-Key": "The caller's own name for this text; a repeat sends nothing.",
+            "Prefer": "return=minimal leaves the attributes out of the answer.",
+        },
     )
     async def send(self, call: Call[NewText]) -> Any:
         """

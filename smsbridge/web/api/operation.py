@@ -8,7 +8,7 @@ OpenAPI document from the same declarations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
@@ -139,6 +139,7 @@ class Operation:
     status: int
     statuses: tuple[int, ...]  # of errors that it answers beside the general ones
     streams: bool  # it writes to the request itself and ends it
+    headers: tuple[tuple[str, str], ...]  # of the request that it reads, each with a sentence
 
 
 def operation(
@@ -156,16 +157,19 @@ def operation(
     status: int = 0,
     statuses: tuple[int, ...] = (),
     streams: bool = False,
+    headers: Mapping[str, str] | None = None,
 ) -> Callable[[_Method], _Method]:
     """
     Declare a coroutine method as an operation; its docstring is what the documentation says.
 
     It is called with a `Call` and the parts of the path by name, and returns the answer's document,
-    an `Answer`, a `Raw`, or None.  It may raise `ApiError`, `Refused` and the other failures of `errors`.
+    an `Answer`, a `Raw`, or None.  It may raise `ApiError`, `Refused` and the other failures of
+    `errors`.
 
     :param path: below ``/api/v2.2``, as in ``/messages/<message_id>``.
     :param answer: a TypedDict of `typing_extensions` (pydantic refuses the one of `typing` before
         Python 3.12), for documentation and tests; what is returned is not checked against it.
+    :param headers: of the request that the method reads, each with a sentence about it.
     :param streams: the method writes to ``call.request``; it may return before it has ended it.
     :param status: of a good answer; by default 200, or 204 without an answer.
     """
@@ -190,6 +194,7 @@ def operation(
             status=status or (200 if answer is not None or answer_type[:4] == "text" else 204),
             statuses=statuses,
             streams=streams,
+            headers=tuple((headers or {}).items()),
         )
         return call
 

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
+from twisted.web.util import redirectTo
 from werkzeug.exceptions import HTTPException
 
 from smsbridge.core.limits import TokenBuckets
@@ -172,7 +173,7 @@ class Api:
     The API over one backend.
 
     :param subjects: objects with methods declared by `operation`.
-    :param pages: path below ``/api`` to what is served there openly: the document of the API.
+    :param describe: makes of the operations what is served openly: path below ``/api`` to page.
     :param new_id: names requests and errors.
     """
 
@@ -181,7 +182,7 @@ class Api:
         backend: Backend,
         access: Access,
         subjects: Iterable[object],
-        pages: Mapping[str, Callable[[], Raw]] | None = None,
+        describe: Callable[[Sequence[Operation]], Mapping[str, Callable[[], Raw]]] | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self._backend = backend
@@ -200,7 +201,7 @@ class Api:
                 routes[path][declared.method] = served
         for path, methods in routes.items():
             self._route(f"/v2.2{_numbered(path)}", self._operation, methods)
-        for path, page in (pages or {}).items():
+        for path, page in (describe(self.operations) if describe else {}).items():
             self._route(path, self._page, page)
         for error, answer in ((HTTPException, self._no_route), (Exception, self._bug)):
             self._app.handle_errors(error)(answer)
@@ -421,6 +422,8 @@ class _Front(Resource):
             b"/".join(request.postpath or []).decode("utf-8")
         except UnicodeDecodeError:
             return self._refuse(request, 400, "bad-request", "The address is not UTF-8.")
+        if not request.postpath:  # relative links of the page need the slash
+            return redirectTo(request.path + b"/", request)
         try:
             return self._routes.render(request)
         except (HTTPException, UnicodeError):

@@ -155,7 +155,7 @@ class ServedTestCase(SynchronousTestCase):
             ),
             self.access,
             [self.things],
-            {"/": lambda: Raw("text/html; charset=utf-8", b"<p>docs", {"X-Own": "1"})},
+            lambda _: {"/": lambda: Raw("text/html; charset=utf-8", b"<p>docs", {"X-Own": "1"})},
         )
         self.treq = StubTreq(self.api.resource())
 
