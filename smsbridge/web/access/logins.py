@@ -253,8 +253,11 @@ class Logins:
 
     async def end(self, person: str, session_id: str) -> bool:
         """End one session of a person; fires with whether there was one."""
-        self._forget(person, [session_id])
-        return bool(await self._accounts.end_sessions(person, session_id))
+        if not session_id:
+            return False  # which would mean all of them
+        ended = await self._accounts.end_sessions(person, session_id)
+        self._forget(person, ended)
+        return bool(ended)
 
     async def set_password(self, person: str, password: str, kept_session: str = "") -> None:
         """

@@ -249,7 +249,9 @@ class SessionTests(LoginsTestCase):
         logged_in = self.log_in()
 
         self.assertFalse(self.result(self.logins.end("mary", logged_in.session.session_id)))
+        self.assertFalse(self.result(self.logins.end("john", "")))
 
+        self.assertTrue(self.is_in(logged_in))
         self.reopen()
         self.assertTrue(self.is_in(logged_in))
 
