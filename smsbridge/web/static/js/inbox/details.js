@@ -26,7 +26,7 @@ export function Details({ message, onClose }) {
   const rows = [
     ["From", format.number(from)],
     ["To", to.map((one) => format.number(one)).join(", ")],
-    line && ["Line", ours?.number ? `${line} (${format.number(ours.number)})` : line],
+    line && ["Line", ours?.number ? `${line}, ${format.number(ours.number)}` : line],
     person && direction !== "inbound" && ["Written by", person],
     ["Kind", direction === "internal" ? "Between persons of this bridge, over no line" : is_mms ? "MMS" : "SMS"],
     [direction === "inbound" ? "Came in" : "Written", format.when(created_at)],

@@ -13,15 +13,17 @@ watchNews();
 /** The page at "", "c/ID", "new" and "search". */
 export function InboxPage({ route }) {
   const [kind, id] = route.path;
-  const searching = kind === "search" && !!route.query.q;
+  // Search goes on beside an open conversation: its words stand in the address of both.
+  const { q = "", in: within = "" } = route.query;
+  const searching = kind !== "new" && (!!q || !!within);
   const open_id = kind === "c" ? id : "";
   const none = useStore(session, (value) => value.me && !value.me.lines.length && !value.me.persons.length);
-  useKeys({ n: () => go(["new"]), Escape: () => (kind === "search" ? go([]) : false) });
+  useKeys({ n: () => go(["new"]), Escape: () => (searching || kind === "search" ? go(open_id ? ["c", open_id] : []) : false) });
   useEffect(() => {
     if (!open_id && kind !== "new") document.title = "smsbridge";
   }, [open_id, kind]);
   let pane;
-  if (open_id) pane = html`<${ThreadPane} key=${open_id} id=${open_id} at=${route.query.at} />`;
+  if (open_id) pane = html`<${ThreadPane} key=${open_id} id=${open_id} at=${route.query.at} back=${searching ? { q, in: within } : null} />`;
   else if (kind === "new") pane = html`<${FreshPane} key=${route.text} query=${route.query} />`;
   else {
     pane = html`<section class="thread-pane thread-none" aria-label="No conversation open"><${Empty} icon="messages" title=${none ? "No line yet" : "Your texts"}>
@@ -29,7 +31,7 @@ export function InboxPage({ route }) {
         : html`<p>Choose a conversation, or press <kbd>n</kbd> for a new text and <kbd>?</kbd> for all keys.</p>`}<//></section>`;
   }
   return html`<div class=${"inbox " + (open_id || kind === "new" ? "inbox-deep" : "")}>
-    <${ListPane} open_id=${open_id} query=${kind === "search" ? route.query.q ?? "" : ""} searching=${searching} />
+    <${ListPane} open_id=${open_id} query=${searching ? q : ""} within=${within} searching=${searching} />
     ${pane}
   </div>`;
 }

@@ -16,16 +16,20 @@ const FOLDERS = [
 ];
 
 /** Draw the pane; `open_id` is the conversation on the right. */
-export function ListPane({ open_id, query, searching }) {
+export function ListPane({ open_id, query, within, searching }) {
   const { filter } = useStore(book);
   const lines = useStore(session, (value) => value.me?.lines) ?? [];
   const folder = FOLDERS.find((one) => one.id === filter.folder) ?? FOLDERS[0];
   const field = useRef(null);
+  useEffect(() => {
+    if (within) field.current?.focus();
+  }, [within]);
   useKeys({
     "/": () => field.current?.focus(),
     "mod+k": () => field.current?.focus(),
   });
-  const search = (words) => go(words ? ["search"] : open_id ? ["c", open_id] : [], { query: words ? { q: words } : {}, replace: searching });
+  const inside = useStore(book, (value) => (within ? value.byId[within] : null));
+  const search = (words, one = within) => go(open_id ? ["c", open_id] : words || one ? ["search"] : [], { query: { q: words, in: one }, replace: searching });
   const choose = (patch) => loadList({ ...filter, ...patch });
   return html`<section class="list-pane" aria-label="Conversations">
     <header class="list-header">
@@ -38,21 +42,22 @@ export function ListPane({ open_id, query, searching }) {
     </header>
     <search class="list-search">
       <span class="list-find"><${Icon} name="search" size=${20} />
-        <input ref=${field} type="search" aria-label="Search all messages and names" placeholder="Search" value=${query} autocomplete="off" enterkeyhint="search"
+        <input ref=${field} type="search" aria-label="Search all messages and names" placeholder=${within ? "Search in this conversation" : "Search"} value=${query} autocomplete="off" enterkeyhint="search"
           onInput=${(event) => search(event.target.value)}
           onKeyDown=${(event) => {
-            if (event.key === "Escape") { event.preventDefault(); event.stopPropagation(); search(""); field.current.blur(); }
+            if (event.key === "Escape") { event.preventDefault(); event.stopPropagation(); search("", ""); field.current.blur(); }
             if (event.key === "ArrowDown") { event.preventDefault(); document.querySelector(".list-scroll a")?.focus(); }
           }} />
         ${query && html`<${IconButton} icon="close" size=${18} label="Clear the search" onClick=${() => { search(""); field.current?.focus(); }} />`}
       </span>
     </search>
+    ${within && html`<div class="list-chips"><${Chip} label=${"In: " + (inside ? titleOf(inside) : "this conversation")} onRemove=${() => search(query, "")} /></div>`}
     ${!searching && (lines.length > 1 || folder.id !== "inbox") && html`<div class="list-chips" role="group" aria-label="Show">
       ${folder.id !== "inbox" && html`<${Chip} label=${folder.label} icon=${folder.icon} selected onClick=${() => choose({ folder: "inbox" })} title="Back to the inbox" />`}
       ${lines.length > 1 && lines.map((line) => html`<${Chip} key=${line.label} label=${line.label} selected=${filter.line === line.label}
         title=${format.number(line.number)} onClick=${() => choose({ line: filter.line === line.label ? "" : line.label })} />`)}
     </div>`}
-    ${searching ? html`<${SearchResults} query=${query} />` : html`<${Conversations} open_id=${open_id} folder=${folder} />`}
+    ${searching ? html`<${SearchResults} query=${query} within=${within} />` : html`<${Conversations} open_id=${open_id} folder=${folder} />`}
     <button type="button" class="fab" onClick=${() => go(["new"])}><${Icon} name="edit" size=${22} /><span>New text</span></button>
   </section>`;
 }

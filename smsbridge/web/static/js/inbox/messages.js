@@ -38,6 +38,15 @@ export class Thread {
     for (const watcher of [...this.watchers]) watcher();
   }
 
+  /** Drop what is in memory; the next load starts anew. */
+  forget() {
+    this.turn += 1;
+    this.messages = [];
+    this.loaded = false;
+    this.loading = "";
+    this.fresh = 0;
+  }
+
   /** Load the newest messages, or those around one. */
   async load(around = "") {
     const mine = ++this.turn;

@@ -10,7 +10,7 @@ export function PreviewDialog({ preview, onClose, onSend, scheduled_at }) {
   const { line, from, recipients, parts, texts, encoding, characters, as, body, media = [], warnings = [] } = preview;
   const first = recipients[0] ?? {};
   const rows = [
-    ["To", recipients.map((one) => (one.name && one.number ? `${one.name} (${format.number(one.number)})` : format.name(one))).join(", ")],
+    ["To", recipients.map((one) => (one.name && one.number ? `${one.name}, ${format.number(one.number)}` : format.name(one))).join(" · ")],
     ["From", as === "internal" ? "you" : `${format.number(from)}${line ? `, line ${line}` : ""}`],
     ["As", KINDS[as] ?? as],
     as !== "mms" && as !== "internal" && ["Length", `${format.count(characters, "character", "characters")}, ${encoding === "gsm" ? "GSM alphabet" : "Unicode"}, ${format.count(parts, "text", "texts")}${recipients.length > 1 ? ` for each, ${texts} in all` : ""}`],

@@ -8,19 +8,20 @@ import { titleOf } from "./words.js";
 const PAGE = 30;
 
 /** Draw what is found, in the list pane. */
-export function SearchResults({ query }) {
+export function SearchResults({ query, within }) {
   const [found, setFound] = useState({ query: "", people: [], messages: [], included: {}, next: null, loading: true, error: null });
   const stop = useRef(null);
   const words = query.trim();
   useEffect(() => {
     stop.current?.abort();
+    if (!words) return undefined;
     const mine = (stop.current = new AbortController());
     setFound((now) => ({ ...now, loading: true, error: null }));
     const timer = setTimeout(async () => {
       try {
         const [people, texts] = await Promise.all([
-          get("/conversations", { q: words, folder: "all", limit: 6 }, { signal: mine.signal }),
-          get("/search", { q: words, limit: PAGE }, { signal: mine.signal }),
+          within ? { data: [] } : get("/conversations", { q: words, folder: "all", limit: 6 }, { signal: mine.signal }),
+          get("/search", { q: words, conversation: within, limit: PAGE }, { signal: mine.signal }),
         ]);
         setFound({ query: words, people: people.data, messages: texts.data, included: byId(texts.included), next: texts.links?.next ?? null, loading: false, error: null });
       } catch (error) {
@@ -28,7 +29,7 @@ export function SearchResults({ query }) {
       }
     }, 200);
     return () => (clearTimeout(timer), mine.abort());
-  }, [words]);
+  }, [words, within]);
   const more = async () => {
     setFound((now) => ({ ...now, loading: true }));
     try {
@@ -48,6 +49,7 @@ export function SearchResults({ query }) {
     else links[Math.min(to, links.length - 1)]?.focus();
   };
   const nothing = !found.people.length && !found.messages.length;
+  if (!words) return html`<${Empty} icon="search" title="Search in this conversation"><p>Type words that stand in a text.</p><//>`;
   if (found.error) return html`<${Empty} icon="alert" title="The search did not work"><p>${found.error.message}</p><//>`;
   if (nothing && found.loading) return html`<${Spinner} label="Searching" />`;
   if (nothing) return html`<${Empty} icon="search" title="Nothing found"><p>Nothing has “${words}” in it. Try fewer or shorter words, a name or a part of a number.</p><//>`;
@@ -61,7 +63,7 @@ export function SearchResults({ query }) {
   return html`<div class="list-scroll found" onKeyDown=${onKeyDown} aria-busy=${String(found.loading)}>
     <p class="unseen" role="status">${found.loading ? "" : `${found.people.length} conversations and ${found.messages.length}${found.next ? " or more" : ""} texts found`}</p>
     ${found.people.length > 0 && html`<section aria-label="Conversations found"><h2 class="found-head">Conversations</h2><ul>
-      ${found.people.map((one) => html`<li key=${one.id}><a class="found-person" href=${link(["c", one.id])}>
+      ${found.people.map((one) => html`<li key=${one.id}><a class="found-person" href=${link(["c", one.id], { q: words })}>
         <${Avatar} name=${one.attributes.parties[0]?.name || one.attributes.parties[0]?.person} number=${one.attributes.parties[0]?.number || one.id} group=${one.attributes.group} small />
         <span class="conv-name"><${Marked} text=${titleOf(one)} words=${words} /></span>
         <span class="conv-time">${format.ago(one.attributes.last_message?.attributes.created_at)}</span></a></li>`)}
@@ -69,7 +71,7 @@ export function SearchResults({ query }) {
     ${[...groups].map(([id, messages]) => {
       const one = found.included[id];
       return html`<section key=${id} class="found-group"><h2 class="found-head">${one ? titleOf(one) : "Conversation"}${one?.attributes.line ? html` <span class="found-line">${one.attributes.line}</span>` : null}</h2>
-        <ul>${messages.map((message) => html`<li key=${message.id}><a class="found-text" href=${link(["c", id], { at: message.id })}>
+        <ul>${messages.map((message) => html`<li key=${message.id}><a class="found-text" href=${link(["c", id], { at: message.id, q: words, in: within })}>
           <span class="found-words"><${Marked} text=${around(message.attributes.body, words)} words=${words} /></span>
           <span class="conv-time">${message.attributes.direction === "inbound" ? "" : "You · "}${format.ago(message.attributes.created_at)}</span></a></li>`)}</ul>
       </section>`;

@@ -23,7 +23,7 @@ const NEAR_PX = 900; // load more when the edge is this near
 const AT_END_PX = 60;
 
 /** The right pane for an open conversation. */
-export function ThreadPane({ id, at }) {
+export function ThreadPane({ id, at, back }) {
   const one = useStore(book, (value) => value.byId[id]);
   const [error, setError] = useState(null);
   const [edited, setEdited] = useState(null); // an unsent text that goes back into the field
@@ -35,7 +35,7 @@ export function ThreadPane({ id, at }) {
     if (one) document.title = `${titleOf(one)} - smsbridge`;
   }, [one && titleOf(one)]);
   useKeys({
-    Escape: () => go([]),
+    Escape: () => (back ? go(["c", id], { replace: true }) : go([])),
     e: () => one && (archive(id, !one.attributes.archived), one.attributes.archived || go([])),
     m: () => one && mute(id, !one.attributes.muted),
     u: () => one && markUnread(one),
@@ -47,7 +47,7 @@ export function ThreadPane({ id, at }) {
   }
   if (!one) return html`<section class="thread-pane"><${Spinner} label="Opening the conversation" /></section>`;
   return html`<section class="thread-pane" aria-label=${"Conversation with " + titleOf(one)}>
-    <${ThreadHeader} one=${one} />
+    <${ThreadHeader} one=${one} back=${back} />
     ${one.attributes.blocked && html`<div class="thread-note"><${Icon} name="block" size=${18} /> You blocked this number. Its texts make no sound and no notification.
       <button type="button" class="link-button" onClick=${() => block(one, false)}>Unblock</button></div>`}
     <${Messages} key=${id + (at ?? "")} one=${one} at=${at} onEdit=${setEdited} />
@@ -67,7 +67,7 @@ async function block(one, yes) {
   }
 }
 
-function ThreadHeader({ one }) {
+function ThreadHeader({ one, back }) {
   const { parties, group, line, muted, archived, blocked, internal } = one.attributes;
   const [members, setMembers] = useState(false);
   const lines = linesOf();
@@ -84,7 +84,7 @@ function ThreadHeader({ one }) {
     ...(unknown ? [{ label: "Add to contacts", icon: "contact_add", onSelect: add }] : []),
     ...(group ? [{ label: "Who is in it", icon: "group", onSelect: () => setMembers(true) }] : []),
     ...(!group && first.number ? [{ label: "Copy the number", icon: "copy", onSelect: () => copy(first.number, "Number copied") }] : []),
-    { label: "Search in this conversation", icon: "search", onSelect: () => go(["search"], { query: { q: " ", in: one.id } }) },
+    { label: "Search in this conversation", icon: "search", onSelect: () => go(matchMedia("(max-width: 719px)").matches ? ["search"] : ["c", one.id], { query: { in: one.id } }) },
     null,
     ...rowMenu(one).slice(0, -2),
     ...(!group && first.number ? [blocked
@@ -96,7 +96,7 @@ function ThreadHeader({ one }) {
     rowMenu(one).at(-1),
   ];
   return html`<header class="thread-header">
-    <${IconButton} class="narrow-only" icon="back" label="Back to the conversations" onClick=${() => go([])} />
+    <${IconButton} class="narrow-only" icon="back" label=${back ? "Back to what was found" : "Back to the conversations"} onClick=${() => (back ? go(["search"], { query: back }) : go([]))} />
     <${Avatar} name=${first.name || first.person} number=${first.number || one.id} group=${group} />
     <div class="thread-titles">
       <h1 class="thread-title" tabindex="-1" title=${titleOf(one)}>${titleOf(one)}</h1>
@@ -124,7 +124,14 @@ export async function copy(text, words = "Copied") {
 
 function Messages({ one, at, onEdit }) {
   const box = useRef(null);
-  const [window_] = useState(() => thread(one.id));
+  const [window_] = useState(() => {
+    const opened = thread(one.id);
+    const { unread } = one.attributes;
+    const holds = at ? opened.messages.some((message) => message.id === at) : !opened.stale && !opened.has_newer && unread <= 40;
+    // What is in memory is another place of the thread: nothing of it is shown.
+    if (!holds) opened.forget();
+    return opened;
+  });
   const [, again] = useReducer((turn) => turn + 1, 0);
   const state = useRef({ stick: true, anchor: null, placed: false, divider: "", divider_set: false, asked: "" }).current;
   const [far, setFar] = useState(false);
@@ -154,10 +161,8 @@ function Messages({ one, at, onEdit }) {
       again();
     });
     const { unread, read_to } = one.attributes;
-    if (at) window_.load(at);
-    else if (!window_.loaded || window_.stale || window_.has_newer || unread > 40) {
-      window_.load(unread > 40 && read_to ? read_to : "");
-    } else again();
+    if (!window_.loaded) window_.load(at || (unread > 40 && read_to) || "");
+    else again();
     return done;
   }, []);
 
