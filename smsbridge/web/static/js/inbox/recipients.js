@@ -29,6 +29,7 @@ export function Recipients({ value, onChange, error, onDone }) {
   const [open, setOpen] = useState(false);
   const field = useRef(null);
   const groups = useRef(null);
+  const found_for = useRef(null); // the word that the suggestions belong to; a quick typist is ahead of them
   const persons = session.get().me?.persons ?? [];
   const word = text.trim();
 
@@ -59,6 +60,7 @@ export function Recipients({ value, onChange, error, onDone }) {
       if (own && !list.some((one) => one.to === own.to)) list.unshift({ ...own, hint: own.kind === "number" ? "Use this number" : "" });
       const chosen = new Set(value.map((one) => one.to));
       const rest = list.filter((one) => !chosen.has(one.to)).slice(0, 30);
+      found_for.current = word;
       setFound(rest);
       setAt(word && rest.length ? 0 : -1);
     }, word ? 120 : 0);
@@ -90,8 +92,9 @@ export function Recipients({ value, onChange, error, onDone }) {
       setAt((now) => (found.length ? (now + (key === "ArrowDown" ? 1 : -1) + found.length) % found.length : -1));
     } else if (key === "Enter" || (key === "Tab" && word && !event.shiftKey) || key === "," || key === ";") {
       if (!word && key === "Tab") return;
-      if (key === "Enter" && open && found[at]) add(found[at]);
-      else if ((key === "Tab" || key === "Enter") && word && found[Math.max(0, at)]) add(found[Math.max(0, at)]);
+      const fits = found_for.current === word;
+      if (fits && key === "Enter" && open && found[at]) add(found[at]);
+      else if (fits && (key === "Tab" || key === "Enter") && word && found[Math.max(0, at)]) add(found[Math.max(0, at)]);
       else if (!takeTyped() && key === "Enter" && !word && value.length) onDone?.();
     } else if (key === "Backspace" && !text && value.length) remove(value.at(-1));
     else if (key === "Escape" && open && found.length) {
