@@ -12,7 +12,7 @@ const ROWS_AT_ONCE = 200;
 const MAX_FILE_BYTES = 8 * 1024 * 1024;
 const SEARCH_AFTER_MS = 200;
 
-/** The page at #/contacts; #/contacts/ID opens a card. */
+/** The page at #/contacts; #/contacts/ID opens a card, #/contacts?add=NUMBER a new one. */
 export default function ContactsPage({ route }) {
   const version = useStore(shared, (value) => value.contacts_version);
   const [typed, setTyped] = useState(route.query.q ?? "");
@@ -56,9 +56,15 @@ export default function ContactsPage({ route }) {
     );
     return () => stop.abort();
   }, [wanted]);
+  // "Add to contacts" of a conversation: #/contacts?add=NUMBER, and back to it afterwards.
+  const adding = route.query.add;
+  useEffect(() => {
+    if (adding) setOpen({ mode: "add", number: adding });
+  }, [adding]);
   const close = () => {
     setOpen(null);
-    if (wanted) go("#/contacts", { replace: true });
+    if (adding && history.length > 1) history.back();
+    else if (adding || wanted) go("#/contacts", { replace: true });
   };
 
   useKeys({
@@ -142,7 +148,7 @@ export default function ContactsPage({ route }) {
     ${over && html`<div class="drop-hint" aria-hidden="true"><${Icon} name="upload" size=${40} /><span>Drop a vCard file to import it</span></div>`}
     ${open?.mode === "card" && html`<${ContactCard} contact=${open.contact} onClose=${close} onEdit=${() => setOpen({ mode: "edit", contact: open.contact })}
       onDelete=${() => { close(); deleteContact(open.contact, again); }} />`}
-    ${open && open.mode !== "card" && html`<${ContactDialog} key=${open.mode} contact=${open.contact} groups=${known} onClose=${close} onSaved=${again} />`}
+    ${open && open.mode !== "card" && html`<${ContactDialog} key=${open.mode} contact=${open.contact} number=${open.number} groups=${known} onClose=${close} onSaved=${again} />`}
     ${imported && html`<${Imported} result=${imported} onClose=${() => setImported(null)} />`}
   </div>`;
 }

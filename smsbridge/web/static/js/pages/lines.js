@@ -1,5 +1,6 @@
 /** The lines: how each is doing, a test text, its commands, and USSD (#/lines/LABEL/ussd). */
 import { get, post } from "../api.js";
+import { loadList } from "../inbox/conversations.js";
 import { Banner, Button, Dialog, Empty, Field, format, Icon, MenuButton, Meter, Page, Spinner, Switch, toast, useLoad } from "../kit/index.js";
 import { html, useEffect, useState } from "../lib/preact.js";
 import { go, link } from "../router.js";
@@ -54,7 +55,7 @@ function Card({ line, onTest }) {
     ["Last seen", seen(about.last_seen_at)],
   ].filter(([, value]) => value);
   const items = [
-    { label: "Texts of this line", icon: "messages", onSelect: () => go(link([], { line: line.id })) },
+    { label: "Texts of this line", icon: "messages", onSelect: () => { loadList({ folder: "inbox", line: line.id }); go("#/"); } },
     { label: "Calls of this line", icon: "calls", onSelect: () => go(link(["calls"], { line: line.id })) },
     about.number && { label: "Copy the number", icon: "copy", onSelect: () => copy(about.number) },
     about.imei && { label: "Copy the IMEI", icon: "copy", onSelect: () => copy(about.imei) },
