@@ -86,6 +86,7 @@ class Logins:
         self._cached: OrderedDict[str, _Cached] = OrderedDict()
         self._ended: OrderedDict[str, None] = OrderedDict()  # so that no late read revives them
         self._changes: dict[str, int] = {}  # how often a person's password was set
+        self._homes: dict[str, tuple[float, frozenset[str]]] = {}
         self._watchers: list[Callable[[str, str], None]] = []
         self._persons = frozenset(world.directory.persons)
         self.by_pair = Brake(seconds, free=5)
@@ -134,6 +135,7 @@ class Logins:
             self._forget(label, await self._accounts.end_sessions(label, session.session_id))
             raise AccountError("credentials", _WRONG, "password")
         self._keep(session)
+        self._homes.pop(label, None)
         self.log.info("{person} logged in", person=label)
         return LoggedIn(cookie, session)
 
@@ -184,13 +186,14 @@ class Logins:
         """Tell whether a person is logged in from there already."""
         if person not in self._world.directory.persons:
             return False
-        known = await self._accounts.sessions(person)
-        now_ms = self._now_ms()
-        return any(
-            network_of(session.address) == network
-            for session in known
-            if session.expires_at_ms > now_ms
-        )
+        checked_s, networks = self._homes.get(person, (-_FRESH_S, frozenset()))
+        if self._seconds() - checked_s >= _FRESH_S:
+            # Kept for a while: who guesses must not cost a read each time.
+            networks = frozenset(
+                network_of(session.address) for session in await self.sessions(person)
+            )
+            self._homes[person] = (self._seconds(), networks)
+        return network in networks
 
     def _label(self, typed: str) -> str:
         """Return the person whose name was typed; telephones begin names with a capital letter."""
