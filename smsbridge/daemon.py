@@ -203,6 +203,8 @@ class Daemon(Service):
         # systemd is told of a reload's beginning and end.
         self.reloading: Callable[[], None] = _nothing
         self.reloaded: Callable[[], None] = _nothing
+        #: Told of every configuration that was taken over.
+        self.reconfigured: Callable[[Config], None] = lambda config: None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -584,6 +586,7 @@ class Daemon(Service):
         )
         self.config = new
         self._take_directory()
+        self.reconfigured(new)
         self._dispatcher.notify_after_s = new.settings.notify_after
         # What is accepted from now on may be for a new gateway: it must be known before we wait.
         added = [label for label in new.gateways if label in difference.gateways.added]

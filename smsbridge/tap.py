@@ -19,8 +19,8 @@ from typing import Any
 
 import uuid_utils
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
+from twisted.logger import globalLogPublisher
 from twisted.python import usage
 
 from smsbridge import __version__
@@ -32,15 +32,16 @@ from smsbridge.core.dispatcher import Dispatcher
 from smsbridge.core.inbox import Inbox
 from smsbridge.core.stages import StagedService
 from smsbridge.daemon import Daemon, Gateways
+from smsbridge.front import Front
 from smsbridge.keys import ConfigError
-from smsbridge.logs import Levels, use
+from smsbridge.logs import LastErrors, Levels, use
 from smsbridge.metrics import Exposition
 from smsbridge.notify import Notices, Notifier
 from smsbridge.store.database import DatabaseError
 from smsbridge.store.service import MessageStore, StateFolder, StateFolderTaken
+from smsbridge.web.api.admin import Installation
 from smsbridge.web.control import About, Control
-from smsbridge.web.health import health_mounts
-from smsbridge.web.site import ControlSocket, Hooks, http_listeners, http_site
+from smsbridge.web.site import ControlSocket
 
 __all__ = ["Options", "build", "makeService"]
 
@@ -129,7 +130,20 @@ def build(reactor: Any, config: Config) -> MultiService:
     gateways = Gateways(reactor, inbox, dispatcher, world)
     for label, (kind, gateway_config) in config.gateways.items():
         gateways.build(label, kind, gateway_config, config.lines_of(label))
-    web = _Web(reactor, Exposition(counts, lambda: store.statistics))
+    errors = LastErrors()
+    globalLogPublisher.addObserver(errors)
+    front = Front(
+        reactor,
+        config,
+        _now_ms,
+        store,
+        world,
+        inbox,
+        Exposition(counts, lambda: store.statistics),
+        errors,
+        Installation(version=__version__, node=node, database=settings.database.partition(":")[0]),
+        _print_line,
+    )
     daemon = Daemon(
         reactor,
         config,
@@ -140,10 +154,10 @@ def build(reactor: Any, config: Config) -> MultiService:
         world,
         changes,
         gateways,
-        web.rebuild,
+        front.rebuild,
     )
-    web.daemon = daemon
-    web.mount(config)
+    front.attend(daemon)
+    daemon.reconfigured = front.reconfigured
     about = About(
         version=__version__,
         config=str(config.path),
@@ -158,9 +172,10 @@ def build(reactor: Any, config: Config) -> MultiService:
     daemon.reloaded = notices.reloaded
     for service in (
         store,
+        *front.before,
         dispatcher,
         gateways,
-        web,
+        front,
         ControlSocket(reactor, settings.state, control),
         daemon,
         notices,
@@ -196,47 +211,14 @@ def _sentences() -> Iterator[None]:
         raise SystemExit(f"smsbridge cannot start: {e}") from None
 
 
-class _Web(MultiService):
-    """The HTTP listeners; replaced as a whole when [http] changes."""
-
-    name = "web"
-    daemon: Daemon
-
-    def __init__(self, reactor: Any, exposition: Exposition) -> None:
-        super().__init__()
-        self._reactor = reactor
-        self._exposition = exposition
-
-    def mount(self, config: Config) -> None:
-        """Build the listeners of a configuration."""
-        if config.http is None:
-            return
-        exposition = self._exposition if config.http.metrics else None
-        mounts = {
-            "hook": Hooks(self.daemon.hook),
-            **health_mounts(self.daemon, self._reactor, exposition),
-        }
-        listeners = http_listeners(self._reactor, config.http.listen, http_site(mounts))
-        listeners.setServiceParent(self)
-
-    def rebuild(self, config: Config) -> Deferred[str]:
-        """
-        Close the listeners and open those of another configuration; fires with what went wrong.
-        """
-        return Deferred.fromCoroutine(self._rebuild(config))
-
-    async def _rebuild(self, config: Config) -> str:
-        for listeners in list(self):
-            await maybeDeferred(listeners.disownServiceParent)
-        try:
-            self.mount(config)
-        except (CannotListenError, ValueError) as e:
-            return f"[http] cannot listen: {e}"
-        return ""
-
-
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _print_line(line: str) -> None:
+    """Show a line on the terminal, past the log."""
+    if sys.__stdout__ is not None:
+        print(line, file=sys.__stdout__, flush=True)
 
 
 def _new_id() -> str:

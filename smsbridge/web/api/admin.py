@@ -14,6 +14,7 @@ from smsbridge.core.accounts import AccountState
 from smsbridge.core.directory import ADDRESS_KINDS, Person
 from smsbridge.core.message import Status
 from smsbridge.core.records import DeliveryRecord
+from smsbridge.logs import LoggedError
 from smsbridge.web.access.access import as_api_error
 from smsbridge.web.access.caller import Scope
 from smsbridge.web.access.errors import AccountError
@@ -27,21 +28,11 @@ from smsbridge.web.api.shapes import DeliveryStatus, Depth, LinkResource, Many, 
 from smsbridge.web.bridge import WAITING, QueueFilter
 from smsbridge.web.shapes import instant
 
-__all__ = ["Admin", "Installation", "Logged", "MediaFacts"]
+__all__ = ["Admin", "Installation", "MediaFacts"]
 
 _TAG: Final = "admin"
 _ALL: Final = tuple(each.value for each in Status)
 _AT_ONCE: Final = 250
-
-
-class Logged(Protocol):
-    """A warning or an error; see `smsbridge.logs.LastErrors`."""
-
-    at_ms: int
-    level: str
-    area: str
-    text: str
-    times: int
 
 
 class MediaFacts(Protocol):
@@ -234,7 +225,7 @@ class Admin:
     _installation: Installation
     _states: Callable[[], Deferred[list[AccountState]]]
     _set_password: Callable[[str, str], Awaitable[None]]
-    _logged: Callable[[], Iterable[Logged]]
+    _logged: Callable[[], Iterable[LoggedError]]
     _media: Callable[[], MediaFacts]
 
     # -- the queue -------------------------------------------------------------------------------
