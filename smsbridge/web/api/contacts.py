@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from attrs import define, evolve
@@ -241,10 +242,11 @@ class Contacts:
         status=200,
         statuses=(413, 422),
     )
-    async def bring(self, call: Call[bytes]) -> Any:
+    async def bring(self, call: Call[bytes | Path]) -> Any:
         """Take over the cards of a vCard file, which is the body of the request."""
+        data = call.body.read_bytes() if isinstance(call.body, Path) else call.body
         added, updated, skipped = await self._backend.contacts.import_vcards(
-            call.caller.label, _decoded(call.body)
+            call.caller.label, _decoded(data)
         )
         self._backend.live.contacts_changed(call.caller.label)
         return {"meta": {"added": added, "updated": updated, "skipped": skipped}}

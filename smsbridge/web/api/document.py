@@ -349,6 +349,12 @@ def page(document: Mapping[str, Any]) -> bytes:
     return b"<!DOCTYPE html>\n" + _flat(whole)
 
 
+def _words(text: str) -> Iterable[Any]:
+    """Return a text with what stands in double backticks as code."""
+    for number, part in enumerate(text.split("``")):
+        yield tags.code(part) if number % 2 else part
+
+
 def _document_link() -> Tag:
     return tags.a("openapi.json", href="openapi.json")
 
@@ -365,7 +371,11 @@ def _operation(
         ),
         tags.p(tags.strong(operation["summary"], ".")),
     ]
-    inside.extend(tags.p(text) for text in operation.get("description", "").split("\n\n") if text)
+    inside.extend(
+        tags.p(*_words(text))
+        for text in operation.get("description", "").split("\n\n")
+        if text
+    )
     rows = [
         (each["name"], each["in"], _kind(document, each["schema"]), each.get("description", ""))
         for each in operation["parameters"]

@@ -110,7 +110,8 @@ class Call(Generic[_T]):
 
     :ivar caller: never None unless the operation is open.
     :ivar query: an instance of the operation's `query`.
-    :ivar body: an instance of the operation's `body`, or bytes where it takes them.
+    :ivar body: an instance of the operation's `body`, or bytes where it takes them; what was
+        uploaded to a file while it arrived (see `web.site.Upload`) is the file's path.
     """
 
     request: Request

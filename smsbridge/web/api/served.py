@@ -522,6 +522,9 @@ def _body(request: Request, declared: Operation) -> tuple[Any, str]:
     """Return the body and the JSON pointer to where its fields stand."""
     if declared.body is None and not declared.body_type:
         return None, ""
+    upload = getattr(request, "upload", None)
+    if declared.body_type and upload is not None:
+        return upload, ""  # it went to a file while it arrived; see `web.site`
     content = request.content
     upload = getattr(request, "upload", None)
     if declared.body is None and upload is not None and content is not None:

@@ -24,6 +24,7 @@ from smsbridge.web.api.messages import Messages
 from smsbridge.web.api.operation import ApiError
 from smsbridge.web.api.served import Api
 from smsbridge.web.api.shapes import Shapes
+from tests.web.api.conformity import conformity
 from tests.web.backend import Setting
 from tests.web.bridge import START_MS
 
@@ -61,6 +62,8 @@ class ApiTestCase(SynchronousTestCase):
         self.subjects = self.make_subjects()
         self.api = Api(backend, self.access, self.subjects)
         self.treq = StubTreq(self.api.resource())
+        self.conformity = conformity(*self.api.operations)
+        self.well_answered: set[str] = set()
 
     def make_subjects(self) -> list[Any]:
         """Make the operations."""
@@ -110,8 +113,13 @@ class ApiTestCase(SynchronousTestCase):
         content = self.successResultOf(self.treq.content(response))
         self.assertEqual(response.code, code, content)
         self.headers = response.headers
-        kind = (response.headers.getRawHeaders(b"content-type") or [b""])[0]
-        return json.loads(content) if b"json" in kind and content else content
+        kind = (response.headers.getRawHeaders(b"content-type") or [b""])[0].decode()
+        fault = self.conformity.faults(method, path, code, kind, content)
+        self.assertEqual(fault, "", f"{method} {path}: {content!r}")
+        operation = self.conformity.operation(method, path)
+        if operation is not None and code < 300:
+            self.well_answered.add(operation["operationId"])
+        return json.loads(content) if "json" in kind and content else content
 
     def get(self, path: str, code: int = 200, person: str = "john") -> Any:
         """Make a GET of the API."""
