@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.xish import domish
 
+from smsbridge.core.attachments import prepare
 from smsbridge.core.directory import Person
 from smsbridge.core.entries import QueueQuery
 from smsbridge.core.message import Accepted, FromPerson, Media, Origin, Status
@@ -91,6 +92,8 @@ class Inbound:
     _paused: IDelayedCall | None = None
     #: (bare JID, stanza id) -> the message that it became, for corrections.
     _sent: OrderedDict[tuple[str, str], _Known] = field(factory=OrderedDict)
+    #: (bare JID, our JID) -> fires when the last text with files of that conversation is dealt with.
+    _fetching: dict[tuple[str, str], Deferred[None]] = field(factory=dict)
     _told: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict)
     _commands_seen: OrderedDict[tuple[str, str, str], None] = field(factory=OrderedDict)
     _log: Logger = field(factory=Logger)
@@ -272,7 +275,11 @@ class Inbound:
                 refused: Any = failure.value
                 self._deny(text, refused)
             elif failure.check(TemporaryFailure):
-                self._error(text, _LATER, text.body)
+                away: Any = failure.value
+                # Of a file that could not be fetched its sender learns more than of our database.
+                fetching = incoming.media and away.reason == "peer-down"
+                condition = evolve(_LATER, text=away.text) if fetching else _LATER
+                self._error(text, condition, text.body)
             else:
                 self._log.failure(
                     "{gateway}: a text could not be accepted",
@@ -283,8 +290,42 @@ class Inbound:
             return False
 
         self._under_way()
-        accepting: Deferred[Accepted] = self.inbox.accept(incoming)
-        return accepting.addCallbacks(taken, not_taken)
+        return self._in_turn(incoming, (bare_jid, target.jid)).addCallbacks(taken, not_taken)
+
+    def _in_turn(self, incoming: FromPerson, conversation: tuple[str, str]) -> Deferred[Accepted]:
+        """Hand a text to the inbox; what comes while a file of it is fetched waits behind it."""
+        before = self._fetching.get(conversation)
+        if before is None and not incoming.media:
+            return self.inbox.accept(incoming)
+        done: Deferred[None] = Deferred()
+        self._fetching[conversation] = done
+
+        def finished(result: Any) -> Any:
+            if self._fetching.get(conversation) is done:
+                del self._fetching[conversation]
+            done.callback(None)
+            return result
+
+        return Deferred.fromCoroutine(self._with_files(incoming, before)).addBoth(finished)
+
+    async def _with_files(self, incoming: FromPerson, before: Deferred[None] | None) -> Accepted:
+        if before is not None:
+            turn: Deferred[None] = Deferred()
+            before.chainDeferred(turn)
+            await turn
+        world = self.component.world
+        directory = world.directory
+        if incoming.media and world.media is not None:
+            person = directory.persons.get(incoming.person)
+            label = incoming.line or (
+                person.lines[0] if person is not None and person.lines else ""
+            )
+            between_persons = all(each in directory.persons for each in incoming.recipients)
+            line = None if between_persons else directory.lines.get(label)
+            media = await prepare(world.media, line, incoming.media)
+            incoming = evolve(incoming, media=media)
+        accepted: Accepted = await self.inbox.accept(incoming)
+        return accepted
 
     def _ended_repeat(self, repeating: Deferred[None]) -> None:
         repeating.addErrback(self._not_recorded)
@@ -307,7 +348,7 @@ class Inbound:
         label = target.line or next(iter(person.lines), "")
         line = self.component.world.directory.lines.get(label)
         key = (bare_jid, f"separate {target.jid}")
-        if line is None or line.groups != "separate" or key in self._told:
+        if line is None or line.groups != "separate" or line.carries_groups or key in self._told:
             return
         self._remember(self._told, key, None)
         self.component.note(

@@ -25,11 +25,13 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from smsbridge.core.address import is_e164, mask
+from smsbridge.core.attachments import LINK_LIFETIME_S, attached, shown_bytes
 from smsbridge.core.message import (
     Delivery,
     DeliveryReport,
     Direction,
     Kind,
+    Media,
     NotTried,
     Outcome,
     Sent,
@@ -372,7 +374,8 @@ class Outbound:
             delayed_at = stanzas.stamp(delivery.created_at_ms)
         thread = self.threads.get((to, sender), "") if self.threads else ""
         texts = [(body, "")]
-        if not delivery.media and len(body) * 6 <= stanzas.MAX_BODY_BYTES:
+        media = attached(delivery.media) if delivery.media else ()
+        if not media and len(body) * 6 <= stanzas.MAX_BODY_BYTES:
             return [
                 stanzas.chat_message(
                     to,
@@ -387,9 +390,9 @@ class Outbound:
             ]
         if len(body) * 6 > stanzas.MAX_BODY_BYTES:
             texts = [(piece, "") for piece in stanzas.split_body(body)]
-        if delivery.media:
+        if media:
             # Clients show a file only where the body is its link and nothing else.
-            links = [(medium.url, medium.url) for medium in delivery.media]
+            links = [self._linked(medium) for medium in media]
             texts = [*links, *texts] if body else links
         return [
             stanzas.chat_message(
@@ -406,6 +409,17 @@ class Outbound:
             )
             for number, (text, oob_url) in enumerate(texts)
         ]
+
+    def _linked(self, medium: Media) -> tuple[str, str]:
+        """Return what stands in a text about a file, and the link that a client shows (or none)."""
+        files = self.component.world.media
+        link = files.link(medium, LINK_LIFETIME_S) if files is not None else medium.url
+        if "://" in link:
+            return link, link
+        # Without a public address of ours nobody outside could fetch it.
+        name = medium.name or "a file"
+        size = f", {shown_bytes(medium.size)}" if medium.size is not None else ""
+        return f"[{name}{size}: it can be seen in the web inbox]", ""
 
     def _with_author(self, body: str, sender: str, name: str) -> str:
         match self.component.config.group_author:
