@@ -13,9 +13,10 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, insert, text
+from sqlalchemy import Connection, Engine, Table, insert
 
 from benchmarks.figures import Section
 from benchmarks.history import number_of_peer, uuid7
@@ -27,7 +28,7 @@ from smsbridge.core.routing import conversation
 from smsbridge.core.threads import ConversationQuery, SearchQuery, ThreadQuery, Viewer
 from smsbridge.store import database, schema, threads
 from smsbridge.store.history import messages_txn
-from smsbridge.store.index import SearchIndex
+from smsbridge.store.index import SearchIndex, WordRows
 from smsbridge.store.search import search_txn
 
 DESCRIPTION = "conversation list, threads and search with 1,000,000 messages"
@@ -151,10 +152,13 @@ class History:
             driver: Any = connection.connection.driver_connection
             for pragma in ("foreign_keys = OFF", "synchronous = OFF", "cache_size = -200000"):
                 driver.execute(f"PRAGMA {pragma}")
+        words = WordRows(connection.dialect)
         texts = self._texts()
         while batch := list(itertools.islice(texts, _BATCH)):
             _insert(connection, schema.messages, [message for message, _ in batch])
             _insert(connection, schema.deliveries, [delivery for _, delivery in batch])
+            with connection.begin():
+                words.insert(connection, [SimpleNamespace(**message) for message, _ in batch])
         rows = list(self._conversations())
         for start in range(0, len(rows), _BATCH):
             part = rows[start : start + _BATCH]
@@ -185,8 +189,9 @@ class History:
                     if number % 2 == 0
                 ],
             )
-        with connection.begin():
-            connection.execute(text(_ANALYZE[connection.dialect.name]))
+        outside = connection.execution_options(isolation_level="AUTOCOMMIT")
+        outside.exec_driver_sql(_ANALYZE[connection.dialect.name])
+        outside.rollback()
 
     def _texts(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for number in range(self.count):
@@ -297,7 +302,11 @@ class History:
             yield f"messages, {title}", _asks(messages_txn, messages)
 
 
-_ANALYZE = {"sqlite": "ANALYZE", "postgresql": "ANALYZE", "mysql": "ANALYZE TABLE messages"}
+_ANALYZE = {
+    "sqlite": "ANALYZE",
+    "postgresql": "VACUUM ANALYZE",
+    "mysql": "ANALYZE TABLE messages, conversations, conversation_states",
+}
 
 
 def _one(party: tuple[str, str]) -> tuple[str, tuple[str]]:

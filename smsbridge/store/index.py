@@ -36,6 +36,7 @@ _AT_ONCE: Final = 500  # texts that one transaction indexes
 _SOON_S: Final = 1.0  # after a text came
 _NEXT_S: Final = 0.05  # between two transactions when there is more
 _TAIL_BITS: Final = 22
+_LARGEST: Final = (1 << 63) - 1  # that SQLite counts
 _WORTH_A_LINE: Final = 20  # transactions
 
 
@@ -50,9 +51,10 @@ def document_of(message_id: str) -> int:
     """
     bare = message_id.replace("-", "")
     try:
-        return int(bare[:12], 16) << _TAIL_BITS | int(bare[-6:], 16) & (1 << _TAIL_BITS) - 1
+        time, tail = int(bare[:12], 16), int(bare[-6:], 16) & (1 << _TAIL_BITS) - 1
     except ValueError:
-        return (1 << 63) - 1
+        return _LARGEST
+    return min(time << _TAIL_BITS | tail, _LARGEST)
 
 
 def id_begins(document: int) -> str:

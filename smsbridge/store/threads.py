@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from attrs import frozen
+from attrs import AttrsInstance, asdict, evolve, frozen
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -33,7 +33,7 @@ from sqlalchemy import (
 from twisted.internet.defer import Deferred
 
 from smsbridge.core.entries import MessageQuery
-from smsbridge.core.message import Direction
+from smsbridge.core.message import Direction, storable
 from smsbridge.core.records import MessageRecord
 from smsbridge.core.threads import (
     MOST_UNREAD,
@@ -72,7 +72,7 @@ __all__ = [
 _DAY_MS: Final = 86_400_000
 _LAST: Final = "g"  # above every id: they are hexadecimal
 _LOOKED_AT: Final = 300  # newest texts of a conversation among which unread ones are counted
-_LISTED: Final = 2000  # newest conversations of a line among which unread ones are counted
+_LISTED: Final = 2000  # newest conversations of the lines among which unread ones are counted
 _AT_ONCE: Final = 16  # conversations or lines that one statement asks for
 _CHANGED_WITHIN_MS: Final = 7 * _DAY_MS  # age of texts whose finished deliveries are looked at
 _EVENTS_LOOKED_AT: Final = 20_000
@@ -160,7 +160,6 @@ _not_archived = or_(_s.person.is_(None), _s.archived_id < _c.last_message_id)
 _maybe_unread = and_(
     _c.last_in_id > func.coalesce(_s.read_id, ""), _c.last_in_id > func.coalesce(_s.hidden_id, "")
 )
-_not_muted = or_(_s.person.is_(None), _s.muted.is_(False))
 
 #: The newest conversation of each of several lines.
 _newest_of_lines = union_all(
@@ -238,8 +237,13 @@ def conversations_txn(connection: Connection, query: ConversationQuery) -> list[
     ]
     chosen.sort(key=_shown_id, reverse=True)
     if query.folder == "unread":
-        unread = _count_unread(connection, viewer.person, chosen)
-        chosen = [row for row in chosen if unread.get(row.conversation)]
+        unread = {}
+        for start in range(0, len(chosen), _AT_ONCE):
+            if len(unread) >= query.limit:
+                break
+            part = chosen[start : start + _AT_ONCE]
+            unread.update(_count_unread(connection, viewer.person, part))
+        chosen = [row for row in chosen if row.conversation in unread]
     chosen = chosen[: query.limit]
     if unread is None:
         unread = _count_unread(connection, viewer.person, chosen)
@@ -351,17 +355,18 @@ def _lines_by_newest(
 def _put_away(connection: Connection, query: ConversationQuery) -> list[Any]:
     """Read archived conversations until there are enough."""
     rows: list[Any] = []
+    viewer = query.viewer
+    lines = [line for line in ("", *viewer.lines) if query.line in ("", line)]
+    if not lines:
+        return rows
+    statement = _archived.where(_c.line.in_(padded(lines)))
     below = query.before_id or _LAST
     most = max(query.limit, 50)
     while len(rows) < query.limit:
-        values = {"person": query.viewer.person, "below": below, "most": most}
-        page = connection.execute(_archived, values).all()
+        values = {"person": viewer.person, "below": below, "most": most}
+        page = connection.execute(statement, values).all()
         rows.extend(
-            row
-            for row in page
-            if may_see(query.viewer, row.line, row.parties)
-            and (not query.line or row.line == query.line)
-            and _shown_id(row)
+            row for row in page if may_see(viewer, row.line, row.parties) and _shown_id(row)
         )
         if len(page) < most:
             break
@@ -427,12 +432,11 @@ def _count_unread(
 
 def unread_txn(connection: Connection, viewer: Viewer) -> int:
     """Count the conversations with unread texts, up to `MOST_UNREAD`."""
-    conditions: list[ColumnElement[bool]] = [_not_archived, _maybe_unread, _not_muted]
-    if viewer.blocked:
-        conditions.append(_c.parties.not_in(padded(sorted(viewer.blocked))))
-    values = {"person": viewer.person, "before": _LAST, "most": _LISTED}
+    lines = ("", *viewer.lines)
+    each = max(MOST_UNREAD, _LISTED // len(lines))
+    values = {"person": viewer.person, "before": _LAST, "most": each}
     rows: list[Any] = []
-    for line in ("", *viewer.lines):
+    for line in lines:
         # The newest of the line are taken first and sifted then: when nothing is unread, the whole
         # line would be looked through otherwise.
         newest = _between_persons if not line else _of_line
@@ -795,6 +799,24 @@ class _HideConversation:
         return True
 
 
+_Q = TypeVar("_Q", bound=AttrsInstance)
+
+
+def _storable(query: _Q) -> _Q:
+    """Replace what no database takes (NUL, lone surrogates) in what came from outside."""
+    changed: dict[str, Any] = {}
+    for name, value in asdict(query, recurse=False).items():
+        if isinstance(value, str):
+            kept: Any = storable(value)
+        elif isinstance(value, tuple):
+            kept = tuple(map(storable, value))
+        else:
+            continue
+        if kept != value:
+            changed[name] = kept
+    return evolve(query, **changed) if changed else query
+
+
 class StoredThreads:
     """
     See `core.threads.Threads`.
@@ -810,43 +832,53 @@ class StoredThreads:
 
     def conversations(self, query: ConversationQuery) -> Deferred[list[ConversationRecord]]:
         """List conversations; see `ConversationQuery`."""
-        return self._store.read(conversations_txn, query)
+        return self._store.read(conversations_txn, _storable(query))
 
     def thread(self, query: ThreadQuery) -> Deferred[ThreadPage]:
         """Read texts of one conversation; empty if it is not the viewer's."""
-        return self._store.read(thread_txn, query)
+        return self._store.read(thread_txn, _storable(query))
 
     def search(self, query: SearchQuery) -> Deferred[list[MessageRecord]]:
         """Find texts, newest first."""
-        return self._store.read(search_txn, query)
+        return self._store.read(search_txn, _storable(query))
 
     def seen_by(self, viewer: Viewer, message_ids: Sequence[str]) -> Deferred[list[MessageRecord]]:
         """Read those of the messages that the viewer may see and has not hidden, oldest first."""
-        return self._store.read(seen_by_txn, viewer, tuple(message_ids))
+        return self._store.read(seen_by_txn, viewer, tuple(map(storable, message_ids)))
 
     def change(
         self, viewer: Viewer, conversation: str, change: ConversationChange, now_ms: int
     ) -> Deferred[bool]:
         """Record what the viewer does; False if there is no such conversation for the viewer."""
-        return self._store.write(self._change, _Wish(viewer, conversation, change, now_ms))
+        return self._store.write(
+            self._change, _Wish(viewer, storable(conversation), _storable(change), now_ms)
+        )
 
     def hide_messages(
         self, viewer: Viewer, message_ids: Sequence[str], now_ms: int
     ) -> Deferred[int]:
         """Hide texts from this viewer; fires with how many were there to be hidden."""
-        return self._store.write(self._hide_messages, _Single(viewer, tuple(message_ids), now_ms))
+        return self._store.write(
+            self._hide_messages, _Single(viewer, tuple(map(storable, message_ids)), now_ms)
+        )
 
     def show_messages(self, viewer: Viewer, message_ids: Sequence[str]) -> Deferred[int]:
         """Undo `hide_messages`."""
-        return self._store.write(self._hide_messages, _Single(viewer, tuple(message_ids), None))
+        return self._store.write(
+            self._hide_messages, _Single(viewer, tuple(map(storable, message_ids)), None)
+        )
 
     def hide_conversation(self, viewer: Viewer, conversation: str, now_ms: int) -> Deferred[str]:
         """Hide all texts that a conversation has now from this viewer."""
-        return self._store.write(self._hide_conversation, _Whole(viewer, conversation, now_ms))
+        return self._store.write(
+            self._hide_conversation, _Whole(viewer, storable(conversation), now_ms)
+        )
 
     def show_conversation(self, viewer: Viewer, conversation: str, undo: str) -> Deferred[bool]:
         """Undo `hide_conversation`."""
-        return self._store.write(self._hide_conversation, _Whole(viewer, conversation, 0, undo))
+        return self._store.write(
+            self._hide_conversation, _Whole(viewer, storable(conversation), 0, storable(undo))
+        )
 
     def unread(self, viewer: Viewer) -> Deferred[int]:
         """Count the conversations with unread texts, the muted ones left out, up to a bound."""

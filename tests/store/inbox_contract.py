@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from alembic import command
+from sqlalchemy import text
 
 from smsbridge.core.entries import Entry, MessageQuery, NewMessage
 from smsbridge.core.message import Direction
@@ -14,7 +18,10 @@ from smsbridge.core.threads import (
     ThreadQuery,
     Viewer,
 )
-from smsbridge.store.threads import StoredThreads
+from smsbridge.store import database
+from smsbridge.store.index import SearchIndex
+from smsbridge.store.search import search_txn
+from smsbridge.store.threads import StoredThreads, conversations_txn
 from tests.store.contract import DAY, NOW, delivery, entry, message, new_id
 
 OURS = "+12025550100"
@@ -74,6 +81,8 @@ class InboxContract:
 
     store: Any
     accept: Any
+    folder: Path
+    database_url: Any
 
     @property
     def threads(self) -> StoredThreads:
@@ -440,6 +449,182 @@ class InboxContract:
             ["the TRAINING starts in Zurich"],
         )
         self.assertEqual(await self.found("train", ZOE), [])
+
+    async def indexed(self) -> None:
+        """Wait until what was accepted is in the index of words."""
+        index = SearchIndex()
+        while await self.store.write(index, None):
+            pass
+
+    async def test_finds_what_is_old(self) -> None:
+        """Words are found however many texts came after them, in the same way as in new ones."""
+        old = [
+            received(body="Wir treffen uns in Zürich"),
+            received(OTHER, body="zurich IS far, snake_case too"),
+            received(line="demo2", body="zurich on another line"),
+            between("mary", "zoe", body="zurich is ours"),
+            between("john", "mary", body="zürich, lunch at 8?"),
+            received(OTHER, body="我们明天见 in Zürich"),
+        ]
+        later = [received("+12025550199", body=f"train number {n}") for n in range(150)]
+        await self.take(*old, *later)
+        await self.indexed()
+        # With so many lines only the newest hundred texts of each are looked through at first.
+        john = Viewer("john", ("demo1", *(f"none{n}" for n in range(40))))
+
+        self.assertEqual(
+            await self.found("zurich", john), [old[5].body, old[4].body, old[1].body, old[0].body]
+        )
+        self.assertEqual(await self.found("zür treff", john), [old[0].body])
+        self.assertEqual(await self.found("zurich 8 at", john), [old[4].body])
+        self.assertEqual(await self.found("case", john), [old[1].body])
+        self.assertEqual(await self.found("明天", john), [old[5].body])
+        self.assertEqual(await self.found("urich", john), [])
+        self.assertEqual(await self.found("zurich", john, line="demo2"), [])
+        self.assertEqual(
+            await self.found("zurich", john, conversation=f"demo1|{OTHER}"),
+            [old[5].body, old[1].body],
+        )
+        self.assertEqual(await self.found("zurich", john, conversation=f"demo2|{PEER}"), [])
+        self.assertEqual(await self.found("zurich", john, limit=1), [old[5].body])
+        self.assertEqual(
+            await self.found("zurich", john, before_id=old[4].message_id),
+            [old[1].body, old[0].body],
+        )
+        await self.threads.hide_messages(john, [old[1].message_id], NOW)
+        await self.threads.hide_conversation(john, f"demo1|{PEER}", NOW)
+        self.assertEqual(await self.found("zurich", john), [old[5].body, old[4].body])
+
+    async def test_pages_of_a_search_have_everything_once(self) -> None:
+        """What is looked through and what comes from the index fit together."""
+        of = [received(body=f"train {n}", line=f"demo{n % 3 + 1}") for n in range(700)]
+        await self.take(*of)
+        await self.indexed()
+        viewer = Viewer("john", ("demo1", "demo3", *(f"none{n}" for n in range(40))))
+
+        seen: list[str] = []
+        before = ""
+        while page := await self.threads.search(
+            SearchQuery(viewer=viewer, words="train", before_id=before, limit=90)
+        ):
+            seen.extend(each.message_id for each in page)
+            before = page[-1].message_id
+
+        wanted = [each.message_id for each in reversed(of) if each.line != "demo2"]
+        self.assertEqual(seen, wanted)
+
+    async def test_finds_numbers(self) -> None:
+        """Digits find the texts of whose number they are in, and names find those of theirs."""
+        await self.take(
+            received("+13035550177", body="from Denver"),
+            received(OTHER, body="call 303 555"),
+            wrote("+13035550177", body="to Denver"),
+            received("+13035550178", line="demo2", body="not ours"),
+        )
+
+        self.assertEqual(await self.found("303-555-01"), ["to Denver", "from Denver"])
+        self.assertEqual(await self.found("303 555"), ["to Denver", "call 303 555", "from Denver"])
+        self.assertEqual(await self.found("30"), ["call 303 555"])
+        self.assertEqual(
+            await self.found("Bob", parties=("+13035550177", "+19995550100")),
+            ["to Denver", "from Denver"],
+        )
+        self.assertEqual(await self.found("303555", line="demo2"), [])
+        self.assertEqual(await self.found("303555", limit=1), ["to Denver"])
+
+    async def test_any_input_is_a_search(self) -> None:
+        """What means something to a database means nothing when it is typed."""
+        await self.take(*(received(body=f"hello {n}") for n in range(120)))
+        await self.indexed()
+        viewer = Viewer("john", ("demo1", *(f"none{n}" for n in range(40))))
+
+        for typed in (
+            *("", " ", '"', "'", "\\", "*", "hel*", "-hello", "+hello", "NOT", "a AND", "(", "((("),
+            *("NEAR(a b)", "words:hello", "^hello", "hello:*", "h'); --", "%", "_", "a" * 5000),
+            *(
+                "\x00",
+                "\ud800",
+                "é" * 300,
+                "😀",
+                "& | ! <->",
+                "~ @ < >",
+                "{}",
+                "%(x)s",
+                ":asked",
+                "?",
+            ),
+        ):
+            await self.threads.search(SearchQuery(viewer=viewer, words=typed))
+            await self.threads.conversations(ConversationQuery(viewer=viewer, part=typed))
+            await self.threads.search(SearchQuery(viewer=JOHN, words="a", conversation=typed))
+            await self.threads.thread(ThreadQuery(viewer=JOHN, conversation=typed))
+            await self.threads.hide_messages(JOHN, [typed], NOW)
+            for name in (typed, f"demo1|{PEER}"):
+                change = ConversationChange(read_id=typed, draft=typed)
+                await self.threads.change(JOHN, name, change, NOW)
+                await self.threads.show_conversation(JOHN, name, typed)
+                await self.page(name, before_id=typed)
+        self.assertEqual(len(await self.found("hel*", viewer)), 50)
+        self.assertEqual(len(await self.found('"HELLO" 1', viewer, limit=99)), 31)
+
+    async def test_upgrade_lists_what_is_there(self) -> None:
+        """Conversations, parties and words of a first version's messages are there after it."""
+        folder = self.folder / "old"
+        folder.mkdir()
+        writer, reader = database.open_engines(database.url_of(self.database_url(), folder))
+        self.addCleanup(writer.dispose)
+        self.addCleanup(reader.dispose)
+        numbers = tuple(f"+1202555{n:04d}" for n in range(100, 150))
+        old = [
+            received(body="the first"),
+            wrote(OTHER, body="to another"),
+            wrote(recipients=numbers, conversation=conversation("demo1", numbers)),
+            between("john", "mary"),
+            received("", body="withheld"),
+            wrote(body="an answer in Zürich"),
+        ]
+        with writer.connect() as connection, connection.begin():
+            config = database._config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0001")
+            for each in old:
+                connection.execute(
+                    text(
+                        "INSERT INTO messages (message_id, direction, line, sender, recipients,"
+                        " author, body, conversation, segments, created_at_ms, wants_report)"
+                        " VALUES (:message_id, :direction, :line, :sender, :recipients, :author,"
+                        " :body, :conversation, 1, 0, false)"
+                    ),
+                    {
+                        name: "\n".join(value) if name == "recipients" else str(value)
+                        for name in (
+                            *("message_id", "direction", "line", "sender", "recipients"),
+                            *("author", "body", "conversation"),
+                        )
+                        for value in [getattr(each, name)]
+                    },
+                )
+
+        database.prepare(writer)
+        with writer.connect() as connection, connection.begin():
+            if connection.dialect.name == "sqlite":
+                SearchIndex()(connection, [None], False)
+
+        with reader.connect() as connection:
+            listed = conversations_txn(connection, ConversationQuery(viewer=JOHN))
+            searched = search_txn(connection, SearchQuery(viewer=JOHN, words="zurich"))
+        self.assertEqual(
+            [(each.conversation, each.parties, each.unread) for each in listed],
+            [
+                (f"demo1|{PEER}", (PEER,), 1),
+                ("demo1|", (), 1),
+                ("|john,mary", ("john", "mary"), 0),
+                (old[2].conversation, numbers, 0),
+                (f"demo1|{OTHER}", (OTHER,), 0),
+            ],
+        )
+        self.assertEqual(listed[0].last.body, "an answer in Zürich")
+        self.assertEqual([each.body for each in searched], ["an answer in Zürich"])
 
     async def test_messages_by_number(self) -> None:
         """The operator's list by number finds both directions and groups, and nothing else."""
