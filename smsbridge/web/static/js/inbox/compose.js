@@ -7,6 +7,7 @@ import { request } from "../api.js";
 import { announce, format, Icon, IconButton, openMenu, toast } from "../kit/index.js";
 import { remember, remembered, session, settings, useStore } from "../state.js";
 import { AttachmentRow, keptOf, useAttachments } from "./attachments.js";
+import { change } from "./conversations.js";
 import { draftOf, dropDraft, keepDraft } from "./drafts.js";
 import { EmojiPicker } from "./emoji.js";
 import { discard, send } from "./outbox.js";
@@ -124,6 +125,7 @@ export function Composer({ one, fresh, returned }) {
     setScheduled("");
     setWrong({});
     dropDraft(key);
+    if (one?.attributes.draft) change(key, { draft: "" }).catch(() => {});
   };
 
   const submit = async ({ real = false } = {}) => {

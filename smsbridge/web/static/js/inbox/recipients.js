@@ -57,7 +57,9 @@ export function Recipients({ value, onChange, error, onDone }) {
         if (stop.signal.aborted) return;
         // Without suggestions numbers can still be typed.
       }
-      if (own && !list.some((one) => one.to === own.to)) list.unshift({ ...own, hint: own.kind === "number" ? "Use this number" : "" });
+      // A handle that is only begun is no group: the list has those that there are.
+      const whole = own && (own.kind !== "group" || !list.some((one) => one.kind === "group"));
+      if (whole && !list.some((one) => one.to === own.to)) list.unshift({ ...own, hint: own.kind === "number" ? "Use this number" : "" });
       const chosen = new Set(value.map((one) => one.to));
       const rest = list.filter((one) => !chosen.has(one.to)).slice(0, 30);
       found_for.current = word;
@@ -71,7 +73,7 @@ export function Recipients({ value, onChange, error, onDone }) {
     if (!value.some((each) => each.to === one.to)) onChange([...value, { to: one.to, name: one.name, kind: one.kind }]);
     announce(`${one.name} added`);
     setText("");
-    setOpen(true);
+    setOpen(false);
     field.current?.focus();
   };
   const remove = (one) => {
