@@ -37,6 +37,16 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "ussd": ("smsbridge.cli.lines:ussd", "Send a USSD code and print the answer."),
         "calls": ("smsbridge.cli.lines:calls", "Show the call log."),
     },
+    "People": {
+        "passwd": (
+            "smsbridge.cli.accounts:passwd",
+            "Set the password with which a person logs in.",
+        ),
+        "token": (
+            "smsbridge.cli.accounts:token",
+            "Make, list and remove what programs log in with.",
+        ),
+    },
     "Daemon": {
         "status": ("smsbridge.cli.operations:status", "Show on one page how the daemon is."),
         "reload": ("smsbridge.cli.operations:reload", "Apply the changed configuration."),

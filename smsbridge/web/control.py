@@ -21,6 +21,10 @@ may connect is settled by the socket's permissions: there are no accounts here.
     POST /webhooks/test  {person}              answers {answers}: a sentence for each webhook
     POST /reload                               answers {changes warnings}
     POST /purge          {older_than_s}        JSON lines: progress, the last one {done: true}
+    POST /password       {person password}     empty takes it away; answers {person}
+    GET  /tokens         ?person               JSON lines
+    POST /tokens         {name person scopes lines expires_s}   answers {name token}
+    POST /tokens/remove  {name}                answers {name}
 
 An error is ``{"error": reason, "message": sentence}``; inside of JSON lines it is the last line.
 """
@@ -49,6 +53,9 @@ from smsbridge.core.message import Status
 from smsbridge.core.records import DeliveryRecord, MessageRecord
 from smsbridge.errors import PermanentFailure, Refused, TemporaryFailure, UnknownOutcome
 from smsbridge.web import shapes
+from smsbridge.web.access.errors import AccountError
+from smsbridge.web.access.passwords import Busy
+from smsbridge.web.access.start import Door
 from smsbridge.web.bridge import Attachment, IBridge, MessageFilter, QueueFilter
 from smsbridge.web.stream import LineStream
 
@@ -72,6 +79,8 @@ _STATUS_OF_REASON = {
     "unknown-person": 404,
     "throttled": 429,
     "daily-cap": 429,
+    "not-found": 404,
+    "taken": 409,
 }
 
 _All = tuple(str(status) for status in Status)
@@ -112,12 +121,16 @@ class Control:
 
     :param about: shown by ``/status``.
     :param clock: tells what "older than" is measured from.
+    :param door: passwords and tokens; without it there are none.
     """
 
     app: ClassVar[Klein] = Klein()
 
-    def __init__(self, bridge: IBridge, clock: IReactorTime, about: About) -> None:
+    def __init__(
+        self, bridge: IBridge, clock: IReactorTime, about: About, door: Door | None = None
+    ) -> None:
         self._bridge = bridge
+        self._door = door
         self._clock = clock
         self._about = about
         self._followers: set[_Changes] = set()
@@ -346,6 +359,62 @@ class Control:
 
         await self._stream(request, purging)
 
+    # --- who may ---------------------------------------------------------------------------------
+
+    @app.route("/password", methods=["POST"])
+    async def password(self, request: Request) -> bytes:
+        """Give a person a password, or take it away."""
+        body = _Body(request, _MAX_JSON_BYTES, "person", "password")
+        person = body.text("person")
+        await _unbroken(
+            Deferred.fromCoroutine(
+                self._asked_door().logins.set_password(person, body.text("password"))
+            )
+        )
+        return _json(request, {"person": person})
+
+    @app.route("/tokens", methods=["GET"])
+    async def tokens(self, request: Request) -> None:
+        """List tokens, without the tokens themselves."""
+        person = _Query(request, "person").text("person")
+        found = await self._asked_door().tokens.all(person)
+        await self._listing(request, map(shapes.token, found))
+
+    @app.route("/tokens", methods=["POST"])
+    async def add_token(self, request: Request) -> bytes:
+        """Make a token; the answer is the only place where it can be seen."""
+        body = _Body(request, _MAX_JSON_BYTES, "name", "person", "scopes", "lines", "expires_s")
+        expires_s = body.value("expires_s", None)
+        expires_at_ms = None
+        if expires_s is not None:
+            if type(expires_s) not in (int, float) or not 0 < expires_s < 1e11:
+                raise BadRequest("'expires_s' must be a number of seconds.")
+            expires_at_ms = int((self._clock.seconds() + expires_s) * 1000)
+        secret, token = await _unbroken(
+            Deferred.fromCoroutine(
+                self._asked_door().tokens.add(
+                    body.text("name"),
+                    body.text("person"),
+                    scopes=body.texts("scopes"),
+                    lines=body.texts("lines"),
+                    expires_at_ms=expires_at_ms,
+                )
+            )
+        )
+        return _json(request, {"name": token.name, "token": secret})
+
+    @app.route("/tokens/remove", methods=["POST"])
+    async def remove_token(self, request: Request) -> bytes:
+        """Remove a token."""
+        name = _Body(request, _MAX_JSON_BYTES, "name").text("name")
+        await _unbroken(Deferred.fromCoroutine(self._asked_door().tokens.remove(name)))
+        return _json(request, {"name": name})
+
+    def _asked_door(self) -> Door:
+        if self._door is None:
+            raise NotFound("This daemon keeps no passwords and no tokens.")
+        return self._door
+
     # --- errors ----------------------------------------------------------------------------------
 
     @app.handle_errors(BadRequest)
@@ -368,6 +437,17 @@ class Control:
         """Answer what the core or a peer said no to."""
         reason = str(_problem(failure)["error"])
         return _json(request, _problem(failure), _STATUS_OF_REASON.get(reason, 422))
+
+    @app.handle_errors(AccountError)
+    def impossible(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer what is wrong with a password or a token."""
+        e = cast(AccountError, failure.value)
+        return _json(request, shapes.problem(e.code, e.text), _STATUS_OF_REASON.get(e.code, 422))
+
+    @app.handle_errors(Busy)
+    def busy(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer when too many passwords are being checked."""
+        return _json(request, shapes.problem("busy", str(failure.value)), 503)
 
     @app.handle_errors(TemporaryFailure)
     def unavailable(self, request: IRequest, failure: Failure) -> bytes:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from smsbridge.core.accounts import Token
 from smsbridge.core.message import Kind, Media
 from smsbridge.core.records import (
     CallRecord,
@@ -32,6 +33,7 @@ __all__ = [
     "message",
     "problem",
     "queued",
+    "token",
     "traced",
 ]
 
@@ -194,6 +196,19 @@ def call(record: CallRecord) -> Shape:
         "started_at": instant(record.started_at_ms),
         "duration_s": record.duration_s,
         "cause": record.cause,
+    }
+
+
+def token(record: Token) -> Shape:
+    """Shape what is known of a token."""
+    return {
+        "name": record.name,
+        "person": record.person,
+        "scopes": list(record.scopes),
+        "lines": list(record.lines),
+        "created_at": instant(record.created_at_ms),
+        "used_at": instant(record.used_at_ms),
+        "expires_at": instant(record.expires_at_ms),
     }
 
 

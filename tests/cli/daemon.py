@@ -13,16 +13,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
 from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
 
+from smsbridge.core.directory import Directory, Line, World
 from smsbridge.core.message import Status
 from smsbridge.web.bridge import Reloaded
 from smsbridge.web.control import About, Control
 from smsbridge.web.site import ControlSocket
+from tests.web.access.rig import Tables, door, persons
 from tests.web.bridge import FakeBridge
 
 ROOT = Path(__file__).parent.parent.parent
@@ -99,9 +102,17 @@ def serve(folder: Path) -> None:
 
     bridge = FakeBridge()
     about = About(version="1.2.3", config=str(folder / "smsbridge.ini"), state=str(folder))
-    service = ControlSocket(reactor, folder, Control(bridge, reactor, about))
+    tables = Tables(folder)
+    directory = Directory(
+        lines={each: Line(label=each, gateway="box") for each in ("one", "two")}, persons=persons()
+    )
+    entry = door(
+        tables, World(directory), lambda: int(time.time() * 1000), reactor.seconds, os.urandom
+    )
+    service = ControlSocket(reactor, folder, Control(bridge, reactor, about, entry))
 
     def begin(*_: object) -> None:
+        tables.empty()
         bridge.__init__()  # type: ignore[misc]
         fill(bridge)
         if os.path.exists(folder / "reload-errors"):

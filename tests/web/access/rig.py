@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from argon2 import PasswordHasher
+from sqlalchemy import delete
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.task import Clock
@@ -19,9 +20,11 @@ from twisted.web.test.requesthelper import DummyChannel
 from smsbridge.core.directory import Directory, Line, Person, World
 from smsbridge.store import database
 from smsbridge.store.accounts import AccountTables
+from smsbridge.store.schema import passwords, sessions, tokens
 from smsbridge.web.access.access import Access
 from smsbridge.web.access.logins import Logins
 from smsbridge.web.access.passwords import Passwords
+from smsbridge.web.access.start import Door
 from smsbridge.web.access.tokens import Tokens
 from tests.core.rig import empty_database
 
@@ -64,6 +67,12 @@ class Tables:
 
         return execute(run)
 
+    def empty(self) -> None:
+        """Forget everybody."""
+        with self._engine.begin() as connection:
+            for table in (passwords, sessions, tokens):
+                connection.execute(delete(table))
+
     def close(self) -> None:
         """Close the file."""
         self._engine.dispose()
@@ -87,6 +96,27 @@ def persons() -> dict[str, Person]:
         "john": Person(label="john", lines=("one", "two")),
         "mary": Person(label="mary", lines=("two",), admin=True),
     }
+
+
+def door(
+    tables: Tables,
+    world: World,
+    now_ms: Callable[[], int],
+    seconds: Callable[[], float],
+    random: Callable[[int], bytes],
+    run: Callable[[Callable[[], Any]], Deferred[Any]] = execute,
+) -> Door:
+    """Build a door with quick hashes, and without threads."""
+    accounts = AccountTables(tables)  # type: ignore[arg-type]
+    logins = Logins(accounts, Passwords(run, HASHER), world, now_ms, seconds, random)
+    made = Tokens(accounts, world, now_ms, seconds, random)
+    nothing: Any = None
+    return Door(
+        threads=nothing,
+        logins=logins,
+        tokens=made,
+        access=Access(world, logins, made, seconds, str),
+    )
 
 
 class DoorTestCase(SynchronousTestCase):
