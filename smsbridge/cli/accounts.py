@@ -48,7 +48,7 @@ def passwd(call: Call, person: str, from_stdin: bool, remove: bool) -> None:
 
 
 def _line() -> str:
-    line = click.get_binary_stream("stdin").readline(64 * 1024)
+    line = sys.stdin.buffer.readline(64 * 1024)
     try:
         return line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
@@ -119,7 +119,12 @@ def add(
       smsbridge token add monitoring --person john --scope send --line 2001
       TOKEN=$(smsbridge token add backup --person john --scope read --expires 90d)
     """
-    body = {"name": name, "person": person, "scopes": list(scopes), "lines": list(lines)}
+    body: dict[str, object] = {
+        "name": name,
+        "person": person,
+        "scopes": list(scopes),
+        "lines": list(lines),
+    }
     if expires is not None:
         body["expires_s"] = expires
     click.echo(call.daemon().post("/tokens", body)["token"])

@@ -33,8 +33,8 @@ from twisted.internet.interfaces import (
     IReactorCore,
     IReactorTime,
     IReactorUNIX,
-    ITransport,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.protocols.policies import WrappingFactory
@@ -123,6 +123,7 @@ class BoundedRequest(Request):
     """
 
     log = Logger()
+    channel: _Channel
     bounds = Bounds()
     upload: Path | None = None
     _most_bytes = 0
@@ -145,7 +146,7 @@ class BoundedRequest(Request):
                 (self.method, self.path), self.bounds.most_bytes
             )
         else:
-            self.content = BytesIO()  # for what comes in the same piece as the headers
+            self._early = self.content = BytesIO()  # what comes in the same piece as the headers
             self._most_bytes = upload.most_bytes()
         if length is not None and length > self._most_bytes:
             self._refuse(413, "too-large", self._too_large())
@@ -189,8 +190,8 @@ class BoundedRequest(Request):
         path = upload.new_file()
         file = open(path, "x+b")  # noqa: SIM115 (closed when the request is done)
         self.upload = path
-        buffered, self.content = self.content, file
-        file.write(buffered.getvalue())
+        self.content = file
+        file.write(self._early.getvalue())
 
     def _is_gone(self) -> bool:
         return bool(self._disconnected) or self._refused
@@ -288,7 +289,7 @@ class BoundedRequest(Request):
         reason = RESPONSES.get(status, b"Content Too Large")
         channel.writeHeaders(b"HTTP/1.1", str(status).encode(), reason, answer)
         channel.write(body)
-        transport = ITransport(channel.transport)
+        transport: Any = channel.transport
         self._lingering = channel.callLater(_DISCARD_S, transport.abortConnection)
 
 
@@ -367,11 +368,11 @@ class _Channel(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """Close the connection, the hard way if it does not close soon."""
-        self.log.debug("a client was too slow: {peer}", peer=str(self.transport.getPeer()))
+        self.log.debug("a client was too slow: {peer}", peer=str(self.getPeer()))
         self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
         self.loseConnection()
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Make room for another connection."""
         super().connectionLost(reason)
         gone, self.gone = self.gone, None
@@ -392,19 +393,20 @@ class _Site(Site):
     """
     A site that keeps quiet and bounds what it takes.
 
-    :param per_address: how many connections one address (or IPv6 network) may have; 0 is no bound.
+    :param per_address: how many connections one address (or IPv6 network) may have, 0 for no bound;
+        without it there is no bound of any kind.
     """
 
     noisy = False
     displayTracebacks = False
-    protocol = _Channel
+    protocol = _Channel  # type: ignore[assignment]  # without HTTP/2, which needs a library
 
     def __init__(
         self,
         resource: IResource,
         bounds: Bounds,
         reactor: IReactorTime | None = None,
-        per_address: Callable[[str], int] = lambda _: 0,
+        per_address: Callable[[str], int] | None = None,
     ) -> None:
         def request(channel: HTTPChannel, *arguments: Any, **more: Any) -> Request:
             made = BoundedRequest(channel, *arguments, **more)
@@ -417,17 +419,14 @@ class _Site(Site):
         self._most: int | None = None
         self.turned_away = 0
 
-    def buildProtocol(self, addr: IAddress | None) -> _Channel | None:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         """Take a connection, unless there are too many; then it is closed without a word."""
-        host = getattr(addr, "host", None)
-        network = network_of(host) if isinstance(host, str) else ""
-        most = self._per_address(host) if network else 0
-        if self._most is None:
-            self._most = _descriptors() - _KEPT_DESCRIPTORS
-        if (most and self._open[network] >= most) or self._open.total() >= self._most:
+        host: str = getattr(addr, "host", None) or ""
+        network = network_of(host)
+        if self._per_address is not None and self._is_full(network, self._per_address(host)):
             self.turned_away += 1
             return None
-        channel: _Channel = super().buildProtocol(addr)
+        channel: Any = super().buildProtocol(addr)
         self._open[network] += 1
 
         def gone() -> None:
@@ -437,6 +436,12 @@ class _Site(Site):
 
         channel.gone = gone
         return channel
+
+    def _is_full(self, network: str, share: int) -> bool:
+        if self._most is None:
+            self._most = _descriptors() - _KEPT_DESCRIPTORS
+        has_share = bool(network and share and self._open[network] >= share)
+        return has_share or self._open.total() >= self._most
 
     def log(self, request: Any) -> None:
         """Write no access log: addresses of hooks may hold credentials."""
