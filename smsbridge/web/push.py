@@ -48,6 +48,7 @@ __all__ = ["MOST_OF_PERSON", "PushSender", "VapidKeys", "decode_key", "encrypt"]
 MOST_OF_PERSON: Final = 20
 
 _FILE: Final = "vapid.pem"
+_NOBODY: Final = "mailto:operator@smsbridge.invalid"
 _TTL_S: Final = 4 * 3600
 _CLAIM_S: Final = 12 * 3600  # RFC 8292 allows 24 hours
 _LONGEST_BODY: Final = 200
@@ -93,7 +94,7 @@ class VapidKeys:
     """
     The key by which push services know us, kept in the state folder.
 
-    :param contact: an address for the push service's operators: https or mailto.
+    :param contact: an address for the push service's operators, https or mailto; may be empty.
     """
 
     def __init__(self, folder: Path, contact: Callable[[], str]) -> None:
@@ -142,7 +143,10 @@ class VapidKeys:
         """Return the Authorization header for a push service; signed anew every few hours."""
         assert self._vapid is not None, "the key is not open"
         parts = urlsplit(endpoint)
-        key = (f"{parts.scheme}://{parts.netloc}", self._contact())
+        contact = self._contact()
+        if not contact.startswith(("https://", "mailto:")):
+            contact = _NOBODY  # RFC 8292 wants one of both, and some services insist
+        key = (f"{parts.scheme}://{parts.netloc}", contact)
         header, until_s = self._signed.get(key, ("", 0.0))
         if until_s < now_s + 3600:
             until_s = now_s + _CLAIM_S

@@ -452,6 +452,17 @@ class VapidTests(PushCase):
         with self.assertRaises(InvalidSignature):
             public.verify(der, b"something else", ec.ECDSA(hashes.SHA256()))
 
+    def test_token_has_a_contact_without_public_address(self) -> None:
+        """An installation without https for itself can be tried out all the same."""
+        for contact in ("", "http://127.0.0.1:8080"):
+            keys = VapidKeys(self.folder, lambda contact=contact: contact)  # type: ignore[misc]
+            keys.open()
+
+            header = keys.authorization("https://push.example.com/send/b1", 1_000_000.0)
+
+            claims = json.loads(base64.urlsafe_b64decode(header.split(".")[1] + "=="))
+            self.assertEqual(claims["sub"], "mailto:operator@smsbridge.invalid")
+
     def test_token_is_made_anew_before_it_ends(self) -> None:
         """One signature serves for hours."""
         first = self.keys.authorization("https://push.example.com/1", 1_000_000.0)

@@ -59,8 +59,8 @@ class Events:
         for kind in kinds:
             if kind not in KINDS:
                 raise ApiError(
-                    422,
-                    "invalid",
+                    400,
+                    "bad-request",
                     f"There is no kind of event {kind[:40]!r}; there are: {', '.join(KINDS)}.",
                     parameter="types",
                 )
