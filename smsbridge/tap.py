@@ -164,7 +164,7 @@ def build(reactor: Any, config: Config) -> MultiService:
         state=str(settings.state),
         node=node,
     )
-    control = Control(daemon, reactor, about)
+    control = Control(daemon, reactor, about, front.door)
     notices = Notices(
         reactor, Notifier(os.environ.get("NOTIFY_SOCKET", "")), os.environ, daemon.unready
     )
