@@ -22,13 +22,24 @@ from typing import Any
 from benchmarks.phones import TEXT
 
 
-def request(number: int, lines: int, path: str) -> bytes:
-    """Make the request that sends text `number` on the next line."""
+def request(number: int, lines: int, path: str, token: str) -> bytes:
+    """
+    Make the request that sends text `number` on the next line.
+
+    :param token: of the API; without one it is a request to the control socket.
+    """
+    line, text = f"line{number % lines + 1}", TEXT % number
     to = f"+1303555{100 + number // lines % 97:04d}"
-    body = json.dumps({"line": f"line{number % lines + 1}", "to": [to], "text": TEXT % number})
+    allowed = ""
+    if token:
+        attributes = {"from": line, "to": to, "body": text}
+        body = json.dumps({"data": {"type": "message", "attributes": attributes}})
+        allowed = f"Authorization: Bearer {token}\r\n"
+    else:
+        body = json.dumps({"line": line, "to": [to], "text": text})
     return (
         f"POST {path} HTTP/1.1\r\nHost: daemon\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
+        f"{allowed}Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
 
@@ -120,6 +131,7 @@ def _main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.http_load", description=__doc__)
     options.add_argument("where", help="port, or path of a unix socket")
     options.add_argument("--path", default="/messages")
+    options.add_argument("--token", default="", help="of the API")
     options.add_argument("--connections", type=int, default=1)
     options.add_argument("--count", type=int, required=True)
     options.add_argument("--rate", type=float, default=0.0)
@@ -127,7 +139,9 @@ def _main() -> None:
     options.add_argument("--seconds", type=float, default=600.0)
     options.add_argument("--times", type=Path)
     given = options.parse_args()
-    requests = [request(number, given.lines, given.path) for number in range(given.count)]
+    requests = [
+        request(number, given.lines, given.path, given.token) for number in range(given.count)
+    ]
     clients = Clients(given.where, given.connections, requests, given.rate)
     print(json.dumps({"ready": True}), flush=True)
     sys.stdin.readline()
