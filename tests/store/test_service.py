@@ -20,9 +20,10 @@ from smsbridge.store.schema import metadata
 from smsbridge.store.service import StateFolder, StateFolderTaken
 from tests.store.contract import MessageStoreContract, entry
 from tests.store.inbox_contract import InboxContract
+from tests.store.subscriptions import SubscriptionsContract
 
 
-class SqliteStoreTests(InboxContract, MessageStoreContract, TestCase):
+class SqliteStoreTests(SubscriptionsContract, InboxContract, MessageStoreContract, TestCase):
     """The contract on SQLite, which is the default."""
 
     def database_url(self) -> str:
