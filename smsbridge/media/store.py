@@ -60,6 +60,7 @@ _THREADS: Final = 3
 _PICTURES_AT_ONCE: Final = 2
 _MOST_WAITING: Final = 100
 _MOST_REMEMBERED: Final = 20_000
+_MOST_NAMES: Final = 5000
 #: What must stay free on the disk: the database needs room to go on.
 _RESERVE_BYTES: Final = 256 * 1024**2
 _ALARM: Final = 0.9
@@ -118,6 +119,8 @@ class MediaStore(Service):
         self._pictures = DeferredSemaphore(_PICTURES_AT_ONCE)
         self._thumbnails: dict[str, Deferred[Path]] = {}  # being made
         self._sizes: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        # What uploads were called, until they are part of a message, which keeps its own names.
+        self._names: OrderedDict[str, str] = OrderedDict()
         self._sweeper = LoopingCall(self._sweep_now)
         self._sweeper.clock = reactor
         self._part = 0
@@ -264,12 +267,11 @@ class MediaStore(Service):
             self.statistics.bytes += record.size
             self._check_room()
         self._remember(record)
-        return Media(
-            content_type=found_type,
-            size=measured.size,
-            name=safe_name(name, found_type),
-            digest=measured.digest,
-        )
+        name = safe_name(name, found_type)
+        self._names[measured.digest] = name
+        if len(self._names) > _MOST_NAMES:
+            self._names.popitem(last=False)
+        return Media(content_type=found_type, size=measured.size, name=name, digest=measured.digest)
 
     async def _measure_picture(
         self, measured: Measured, found_type: str, received: bool
@@ -311,7 +313,12 @@ class MediaStore(Service):
                 )
             )
         self._remember(record)
-        return _media(record)
+        return Media(
+            content_type=record.content_type,
+            size=record.size,
+            name=self._names.get(digest) or safe_name("", record.content_type),
+            digest=digest,
+        )
 
     def path(self, media: Media) -> Path | None:
         """See `Files.path`."""
@@ -570,15 +577,6 @@ class MediaStore(Service):
         if _DIGITS.sub("", self.statistics.alarm) != _DIGITS.sub("", sentence):
             self.log.warn("{reason}", reason=sentence)
         self.statistics.alarm = sentence
-
-
-def _media(record: FileRecord) -> Media:
-    return Media(
-        content_type=record.content_type,
-        size=record.size,
-        name=safe_name("", record.content_type),
-        digest=record.digest,
-    )
 
 
 def _relay(result: _T, to: Deferred[Any]) -> _T | None:

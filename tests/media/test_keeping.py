@@ -222,7 +222,7 @@ class MediaStoreTests(TestCase):
         found = await self.store.find(media.digest)
 
         assert found is not None
-        self.assertEqual((found.digest, found.size), (media.digest, 5))
+        self.assertEqual(found, media)
         self.assertEqual(self.rig.ledger.rows[media.digest].stored_at_ms, self.rig.now_ms)
         self.assertIsNone(await self.store.find("f" * 64))
         self.assertIsNone(await self.store.find("../x"))
