@@ -273,8 +273,9 @@ class Setting:
         self.bridge = StoreBridge(rig)
         self.threads = StoredThreads(rig.store)
         self.listing = MessageListing(rig.store)
+        self.shelf = Shelf(rig.world.book)
         self.contacts = StoredContacts(
-            rig.clock, rig.store, rig.world, Shelf(rig.world.book), rig.now_ms, maybeDeferred
+            rig.clock, rig.store, rig.world, self.shelf, rig.now_ms, maybeDeferred
         )
         self.backend = Backend(
             reactor=rig.clock,

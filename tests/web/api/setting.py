@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from treq.testing import StubTreq
-from twisted.internet.defer import succeed
+from twisted.internet.defer import maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request
 
@@ -15,15 +15,29 @@ from smsbridge.core.message import Sent
 from smsbridge.errors import PermanentFailure
 from smsbridge.logs import LoggedError
 from smsbridge.media.store import MediaStatistics
+from smsbridge.store.accounts import AccountTables
+from smsbridge.store.hiding import StoredHiding
+from smsbridge.store.subscriptions import SubscriptionTable
+from smsbridge.web.access.access import Access
 from smsbridge.web.access.caller import Caller, Scope
+from smsbridge.web.access.logins import Logins
+from smsbridge.web.access.passwords import Passwords
+from smsbridge.web.access.tokens import Tokens
 from smsbridge.web.api.admin import Admin, Installation
 from smsbridge.web.api.contacts import Contacts
 from smsbridge.web.api.conversations import Conversations
+from smsbridge.web.api.events import Events
 from smsbridge.web.api.lines import Lines
+from smsbridge.web.api.live import LiveHub
+from smsbridge.web.api.media import Attachments
 from smsbridge.web.api.messages import Messages
 from smsbridge.web.api.operation import ApiError
+from smsbridge.web.api.push import PushOperations
 from smsbridge.web.api.served import Api
-from smsbridge.web.api.shapes import Shapes
+from smsbridge.web.api.session import Account
+from smsbridge.web.api.shapes import Shapes, conversation_id
+from smsbridge.web.push import PushSender, VapidKeys
+from tests.web.access.rig import HASHER, Chance
 from tests.web.api.conformity import conformity
 from tests.web.backend import Setting
 from tests.web.bridge import START_MS
@@ -59,11 +73,46 @@ class ApiTestCase(SynchronousTestCase):
         backend = self.setting.backend
         self.shapes = Shapes(backend.world, backend.bridge, backend.now_ms, backend.public_url)
         self.access = HeaderAccess(self.setting)
+        self.make_door()
         self.subjects = self.make_subjects()
         self.api = Api(backend, self.access, self.subjects)
         self.treq = StubTreq(self.api.resource())
         self.conformity = conformity(*self.api.operations)
         self.well_answered: set[str] = set()
+
+    def make_door(self) -> None:
+        """Make what the operations on accounts, events and push need."""
+        backend, store = self.setting.backend, self.rig.store
+        world, now_ms, seconds = backend.world, backend.now_ms, self.rig.clock.seconds
+        random = Chance()
+        accounts = AccountTables(store)
+        passwords = Passwords(lambda call: maybeDeferred(call), HASHER)
+        self.logins = Logins(accounts, passwords, world, now_ms, seconds, random)
+        self.tokens = Tokens(accounts, world, now_ms, seconds, random)
+        self.door = Access(world, self.logins, self.tokens, seconds, backend.public_url)
+        self.hub = LiveHub(
+            self.rig.clock,
+            now_ms,
+            backend.bridge,
+            backend.threads,
+            StoredHiding(store),
+            world,
+            self.shapes,
+            "boot",
+        )
+        keys = VapidKeys(store.folder, lambda: "mailto:operator@example.org")
+        keys.open()
+        self.pusher = PushSender(
+            self.rig.clock,
+            now_ms,
+            self.hub,
+            backend.threads,
+            world,
+            SubscriptionTable(store),
+            keys,
+            no_post,
+            conversation_id,
+        )
 
     def make_subjects(self) -> list[Any]:
         """Make the operations."""
@@ -73,10 +122,16 @@ class ApiTestCase(SynchronousTestCase):
             Conversations(backend, shapes),
             Contacts(backend, shapes),
             Lines(backend, shapes),
+            Attachments(backend, shapes),
+            Account(backend, self.door, self.logins, self.tokens, "1.2.3", lambda: "key"),
+            Events(self.hub),
+            PushOperations(self.pusher, backend.now_ms),
             Admin(
                 backend=backend,
                 installation=Installation(version="1.2.3", node="here", database="sqlite"),
-                states=lambda: succeed([AccountState("john", True, START_MS)]),
+                states=lambda: succeed(
+                    [AccountState(person="john", has_password=True, last_login_at_ms=START_MS)]
+                ),
                 set_password=self.set_password,
                 logged=lambda: [LoggedError(at_ms=START_MS, level="warn", area="x", text="y")],
                 media=MediaStatistics,
@@ -175,6 +230,11 @@ class ApiTestCase(SynchronousTestCase):
         name = f"{person}-scoped"
         self.access.known[name] = self.setting.caller(person, *scopes, **more)
         return name
+
+
+def no_post(*_: Any, **__: Any) -> Any:
+    """Stand for posts that no test here makes."""
+    raise AssertionError("nothing is to be posted")
 
 
 SENT = Sent("remote-1")
