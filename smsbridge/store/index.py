@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from smsbridge.core.entries import NewMessage
 from smsbridge.errors import TemporaryFailure
 from smsbridge.store.bulk import BulkInsert
-from smsbridge.store.words import index_text, index_words
+from smsbridge.store.words import index_text, index_words, spaced
 
 __all__ = [
     "Indexer",
@@ -264,5 +264,5 @@ class WordRows:
         rows: list[tuple[str, Any]] = []
         for message in of:
             words = index_words(message.line, message.conversation, message.body)
-            rows.append((message.message_id, words if self._as_array else " ".join(words)))
+            rows.append((message.message_id, words if self._as_array else spaced(words)))
         self._insert.run(connection, rows)

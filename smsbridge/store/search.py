@@ -43,7 +43,6 @@ _PAGE: Final = 500  # texts that the index is asked for at once
 _PAGES: Final = 20
 _MOST_CONVERSATIONS: Final = 500  # with a party, whose texts are found
 _MOST_MARKS: Final = 20  # lines that the index is asked for
-_SHORTEST: Final = 3  # MariaDB indexes no shorter words
 _NUMBER: Final = re.compile(r"\s*\+?[\d\s()./-]+")
 _FEWEST_DIGITS: Final = 3
 
@@ -132,7 +131,7 @@ def _indexed(
         matches = "words @@ cast(:asked AS tsquery)"
         pages = _server_pages(connection, conditions, before, matches, " & ".join(terms))
     else:
-        terms = [f"+{word}*" for word in words if len(word) >= _SHORTEST]
+        terms = [f"+{word}*" for word in words]
         terms += [f"+{mark}" for mark in _marks(query, " ", "{}")]
         matches = "match(words) against (:asked IN BOOLEAN MODE)"
         pages = _server_pages(connection, conditions, before, matches, " ".join(terms))

@@ -805,6 +805,7 @@ _Q = TypeVar("_Q", bound=AttrsInstance)
 def _storable(query: _Q) -> _Q:
     """Replace what no database takes (NUL, lone surrogates) in what came from outside."""
     changed: dict[str, Any] = {}
+    made: Any = query
     for name, value in asdict(query, recurse=False).items():
         if isinstance(value, str):
             kept: Any = storable(value)
@@ -814,7 +815,7 @@ def _storable(query: _Q) -> _Q:
             continue
         if kept != value:
             changed[name] = kept
-    return evolve(query, **changed) if changed else query
+    return evolve(made, **changed) if changed else query
 
 
 class StoredThreads:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
+from collections.abc import Iterable
 from typing import Final
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "index_text",
     "index_words",
     "line_mark",
+    "spaced",
     "words_of",
 ]
 
@@ -78,6 +80,11 @@ def index_words(line: str, conversation: str, body: str) -> list[str]:
     if len(found) > _MOST_INDEXED:
         found = set(sorted(found)[:_MOST_INDEXED])
     return [line_mark(line), conversation_mark(conversation), *found]
+
+
+def spaced(words: Iterable[str]) -> str:
+    """Write words down for MariaDB, which indexes those of three characters and more."""
+    return " ".join(word if len(word) > 2 else word.ljust(3, "_") for word in words)
 
 
 def index_text(line: str, conversation: str, body: str) -> str:

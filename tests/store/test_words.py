@@ -14,6 +14,7 @@ from smsbridge.store.words import (
     index_text,
     index_words,
     line_mark,
+    spaced,
     words_of,
 )
 
@@ -62,6 +63,10 @@ class WordsTests(SynchronousTestCase):
         marks = f"{line_mark('demo1')} {conversation_mark('c')}"
         self.assertEqual(index_text("demo1", "c", "Foo_bar ok"), f"{marks} Foo bar ok")
         self.assertEqual(index_text("demo1", "c", "Zürich!"), f"{marks} zurich")
+
+    def test_short_words_are_made_longer(self) -> None:
+        """MariaDB leaves words of one or two characters out, but finds these by their beginning."""
+        self.assertEqual(spaced(["a", "to", "the", "明"]), "a__ to_ the 明__")
 
     def test_long_texts_are_indexed_in_part(self) -> None:
         """A database takes only so many words of one text."""

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import mysql
 from twisted.logger import Logger
 
 from smsbridge.store.talks import parties_of
-from smsbridge.store.words import index_words
+from smsbridge.store.words import index_words, spaced
 
 log = Logger()
 
@@ -358,7 +358,7 @@ def _fill_words(connection: sa.Connection) -> None:
         values: list[tuple[str, Any]] = []
         for row in rows:
             found = index_words(row.line, row.conversation, row.body)
-            values.append((row.message_id, found if postgresql else " ".join(found)))
+            values.append((row.message_id, found if postgresql else spaced(found)))
         connection.exec_driver_sql(insert, values)
         after = rows[-1].message_id
         written += len(rows)
