@@ -7,7 +7,7 @@ import { seen } from "./line-words.js";
 
 const PAGE = 50;
 const STATUSES = [
-  ["", "Everything unfinished or failed"],
+  ["", "Waiting or uncertain"],
   ["queued", "Waiting"],
   ["sending", "Being sent"],
   ["uncertain", "May not have been sent"],
@@ -104,7 +104,7 @@ export function QueueTab() {
     <${Loaded} of=${queue} label="Loading the queue">${() => rows.length
       ? html`<ul class="rows queue">${rows.map((row) => html`<${Row} key=${row.id} row=${row} chosen=${chosen.has(row.id)} onToggle=${() => toggle(row.id)} />`)}</ul>`
       : html`<${Empty} icon="check" title=${filter.status || filter.gateway || filter.line ? "Nothing like that" : "The queue is empty"}>
-          <p>${filter.status || filter.gateway || filter.line ? "No text matches these filters." : "Everything has gone out. What waits or failed is listed here with its reason."}</p><//>`}<//>
+          <p>${filter.status || filter.gateway || filter.line ? "No text matches these filters." : "Nothing waits. What failed is behind the filter of the status, with its reason."}</p><//>`}<//>
     ${queue.data?.links?.next && html`<div class="list-end"><${Button} kind="text" label="Show more" busy=${more} onClick=${load} /></div>`}`;
 }
 
