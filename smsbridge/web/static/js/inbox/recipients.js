@@ -41,7 +41,7 @@ export function Recipients({ value, onChange, error, onDone }) {
       const own = typed(word, persons);
       try {
         groups.current ??= (await get("/groups", {}, { signal: stop.signal })).data;
-        const { data } = await get("/contacts", { q: word.replace(/^@/, ""), limit: 20 }, { signal: stop.signal });
+        const { data } = await get("/contacts", { q: word.replace(/^@/, "") }, { signal: stop.signal });
         const needle = word.toLowerCase().replace(/^@/, "");
         for (const group of groups.current) {
           if (needle && !group.id.toLowerCase().includes(needle)) continue;
