@@ -70,6 +70,8 @@ _MAX_PATH_BYTES = 107
 _LINGER_S = 1.0
 # How long a client that was refused is listened to, so that it sees the answer.
 _DISCARD_S = 10.0
+# How long a client from outside may take nothing of an answer; an operator's pager may.
+_STALL_S = 120.0
 # Files and connections that the rest of the daemon may need, whatever comes from outside.
 _KEPT_DESCRIPTORS = 200
 
@@ -320,11 +322,13 @@ class _Channel(HTTPChannel):
     piece_s = 30.0
     piece_bytes = 16 * 1024
     abortTimeout = 5
+    stall_s: float | None = None  # how long a client may take nothing of an answer
     log = Logger()
     gone: Callable[[], None] | None = None
     _begun = False
     _uncounted_bytes = 0
     _idle_s: float | None = None  # `timeOut` is what counts at the moment
+    _stalled: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Wait for the first request."""
@@ -374,10 +378,28 @@ class _Channel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Make room for another connection."""
+        self._take_again()
         super().connectionLost(reason)
         gone, self.gone = self.gone, None
         if gone is not None:
             gone()
+
+    def pauseProducing(self) -> None:
+        """Begin to count the time in which the client takes nothing."""
+        if self.stall_s is not None and self._stalled is None:
+            transport: Any = self.transport
+            self._stalled = self.callLater(self.stall_s, transport.abortConnection)
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Go on; the client takes what we send."""
+        self._take_again()
+        super().resumeProducing()
+
+    def _take_again(self) -> None:
+        stalled, self._stalled = self._stalled, None
+        if stalled is not None and stalled.active():
+            stalled.cancel()
 
     def stop_reading(self) -> None:
         """Take nothing from the connection until `go_on_reading`."""
@@ -435,6 +457,8 @@ class _Site(Site):
                 del self._open[network]
 
         channel.gone = gone
+        if self._per_address is not None:
+            channel.stall_s = _STALL_S
         return channel
 
     def _is_full(self, network: str, share: int) -> bool:

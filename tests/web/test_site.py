@@ -342,6 +342,30 @@ class SlowTests(BoundedTestCase):
         self.clock.advance(1)
         self.assertTrue(connection.closing)
 
+    def test_answer_has_to_be_taken(self) -> None:
+        """A client that takes nothing of a long answer is cut off; one that goes on is not."""
+        connection = self.connection()
+        connection.send(head("GET", "/slow"))
+        for _ in range(3):
+            connection.channel.pauseProducing()
+            self.clock.advance(119)
+            connection.channel.resumeProducing()
+        self.assertFalse(connection.aborted)
+        connection.channel.pauseProducing()
+
+        self.clock.advance(120)
+
+        self.assertTrue(connection.aborted)
+        connection.lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_operators_may_take_their_time(self) -> None:
+        """Somebody who reads a listing page by page holds nobody up."""
+        quiet = site.control_site(Control(FakeBridge(), Clock(), ABOUT))
+        channel: Any = quiet.buildProtocol(None)
+
+        self.assertIsNone(channel.stall_s)
+
     def test_connections_of_an_address_are_counted(self) -> None:
         """More than its share is closed without a word, others are not concerned, and one that
         goes makes room."""
