@@ -24,10 +24,17 @@ TOP = ("smsbridge.tap", "smsbridge.cli", "smsbridge.__main__")
 
 #: part -> the parts of smsbridge that it must not know.
 FORBIDDEN = {
-    "smsbridge.core": ("smsbridge.gateways", "smsbridge.store", "smsbridge.web", *TOP),
+    "smsbridge.core": (
+        "smsbridge.gateways",
+        "smsbridge.media",
+        "smsbridge.store",
+        "smsbridge.web",
+        *TOP,
+    ),
+    "smsbridge.media": ("smsbridge.gateways", "smsbridge.store", "smsbridge.web", *TOP),
     "smsbridge.store": ("smsbridge.gateways", "smsbridge.web", *TOP),
     "smsbridge.web": ("smsbridge.gateways", "smsbridge.store", *TOP),
-    "smsbridge.gateways": ("smsbridge.store", "smsbridge.web", *TOP),
+    "smsbridge.gateways": ("smsbridge.media", "smsbridge.store", "smsbridge.web", *TOP),
     "smsbridge.interfaces": ("smsbridge.gateways", "smsbridge.store", "smsbridge.web", *TOP),
     "smsbridge.errors": ("smsbridge.gateways", "smsbridge.store", "smsbridge.web", *TOP),
 }
@@ -37,6 +44,7 @@ FOREIGN = {
     "smsbridge.core": ("wokkel", "klein", "treq", "txdbus", "sqlalchemy", "alembic"),
     "smsbridge.store": ("wokkel", "klein", "treq", "txdbus"),
     "smsbridge.gateways": ("sqlalchemy", "alembic"),
+    "smsbridge.media": ("sqlalchemy", "alembic", "wokkel", "klein"),
     "smsbridge.web": ("sqlalchemy", "alembic", "wokkel", "txdbus"),
 }
 

@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
+from smsbridge.core.attachments import attached
 from smsbridge.core.message import Delivery, DeliveryReport, Kind, NotTried, Outcome, Sent, Status
 from smsbridge.errors import Failure, PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.gateways.goip import codec
@@ -363,7 +364,7 @@ def _unsendable(line: LiveLine, delivery: Delivery) -> PermanentFailure | None:
     """Return why a delivery can never go out on this line, if so."""
     if delivery.kind is not Kind.MESSAGE:
         return PermanentFailure("unsupported")
-    if delivery.media:
+    if attached(delivery.media):
         return PermanentFailure("media-unsupported")
     allow = line.config.allow
     if allow is not None and allow.search(delivery.destination) is None:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from smsbridge.core.directory import World
-from smsbridge.core.message import Call, Delivery, Kind, NotTried, Sent, Status
+from smsbridge.core.message import Call, Delivery, Kind, Media, NotTried, Sent, Status
 from smsbridge.errors import PermanentFailure, Refused, TemporaryFailure, UnknownOutcome
 from smsbridge.gateways.goip import FACTORY, incoming
 from smsbridge.gateways.goip.config import GoipGateway
@@ -749,6 +749,7 @@ class DeliverTests(SynchronousTestCase):
             "empty": delivery("c", body=""),
             "too-long": delivery("d", body="ä" * 1501),
             "unsupported": delivery("e", body="a\0b"),
+            "media-unsupported": delivery("f", media=(Media(digest="a" * 64),)),
         }
 
         sending = rig.gateway.deliver("box/l1", list(cases.values()))
@@ -758,6 +759,15 @@ class DeliverTests(SynchronousTestCase):
         self.assertEqual([type(each) for each in outcomes], [PermanentFailure] * len(cases))
         self.assertEqual([each.reason for each in outcomes], list(cases))
         self.assertEqual([d for d in device.heard() if d.startswith(b"MSG")], [])
+
+    def test_a_text_with_a_link_to_a_file_is_a_text(self) -> None:
+        """The box carries no files, and need not: the link stands in the text."""
+        takes(self.device)
+        media = Media(digest="a" * 64, url="https://sms.example.org/media/x")
+
+        (outcome,) = self.deliver(delivery(body=f"look {media.url}", media=(media,)))
+
+        self.assertEqual(outcome, Sent("1"))
 
     def test_notices_are_not_texted(self) -> None:
         """A line carries messages, not what the bridge tells persons."""
