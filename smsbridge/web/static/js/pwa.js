@@ -29,7 +29,7 @@ export function start() {
     if (data?.kind === "kept-answer") worker.set({ kept_at: data.kept_at });
     if (data?.kind === "open") go(data.fragment);
   });
-  navigator.serviceWorker.register("/sw.js").then(follow, () => {
+  navigator.serviceWorker.register("/sw.js").then((registration) => registration && follow(registration), () => {
     // A private window or an address without TLS: the page works, only not offline.
   });
 }
