@@ -291,6 +291,8 @@ def _responses(declared: Operation, answer: Any) -> dict[str, Any]:
         statuses |= {413, 415, 422}
     elif declared.body_type:
         statuses.add(413)
+    if "<" in declared.path:
+        statuses.add(404)
     for status in sorted(statuses):
         responses[str(status)] = {
             "description": _ERRORS[status],

@@ -251,13 +251,22 @@ class Messages:
             recipients=tuple(_completed(each, self._country(caller)) for each in asked.to),
             body=body,
             line=line.label if line is not None else "",
-            origin=self._origin_of(caller, asked.dlr_callback or "") if self._origin_of else None,
+            origin=self._origin(caller, asked.dlr_callback or ""),
             dedup_key=_dedup_key(call),
             dedup_for_s=_REPEAT_FOR_S,
             media=media,
             group=bool(asked.group),
             not_before_ms=self._time(asked.scheduled_at),
         )
+
+    def _origin(self, caller: Caller, callback: str) -> Origin | None:
+        """Return where reports go; who writes in a browser sees for himself what became of it."""
+        if self._origin_of is None or (caller.by_session and not callback):
+            return None
+        try:
+            return self._origin_of(caller, callback)
+        except Refused as e:
+            raise ApiError(422, e.reason, e.text, pointer="/data/attributes/dlr_callback") from None
 
     def _line(self, caller: Caller, asked: NewText, between_persons: bool) -> Line | None:
         """
