@@ -118,6 +118,7 @@ class Front(MultiService):
             self._media_settings,
             now_ms,
         )
+        exposition.files = lambda: self._media.statistics
         self.before: tuple[IService, ...] = (self._media, self.door.threads, self._cards)
 
     def attend(self, daemon: Daemon) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "COMMIT_SIZE_EDGES",
     "CommitStatistics",
     "Exposition",
+    "FileStatistics",
     "Snapshot",
 ]
 
@@ -56,6 +57,22 @@ class CommitStatistics(Protocol):
         """How many commits took up to so long, each counted once."""
 
 
+class FileStatistics(Protocol):
+    """What the media store tells of its files."""
+
+    @property
+    def files(self) -> int:
+        """How many there are."""
+
+    @property
+    def bytes(self) -> int:
+        """How much room they take."""
+
+    @property
+    def cap(self) -> int:
+        """How much they may take."""
+
+
 @frozen(kw_only=True)
 class Snapshot:
     """What is so at the time of asking; `depths` is None when the store does not answer."""
@@ -74,11 +91,13 @@ class Exposition(Collector):
 
     :param commits: returns the statistics of the store's writer, which may be another after a
         reconnection.
+    :ivar files: returns the statistics of the media store, once there is one.
     """
 
     def __init__(self, counts: Counts, commits: Callable[[], CommitStatistics]) -> None:
         self._counts = counts
         self._commits = commits
+        self.files: Callable[[], FileStatistics] | None = None
         self._snapshot = Snapshot(ready=False, now_ms=0)
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
@@ -112,6 +131,17 @@ class Exposition(Collector):
         yield from self._committed()
         yield from self._waiting()
         yield from self._peers()
+        if self.files is not None:
+            yield from self._kept(self.files())
+
+    @staticmethod
+    def _kept(files: FileStatistics) -> Iterator[Metric]:
+        for name, text, value in (
+            ("smsbridge_media_files", "Files of attachments that are kept.", files.files),
+            ("smsbridge_media_bytes", "Bytes that they take.", files.bytes),
+            ("smsbridge_media_cap_bytes", "Bytes that they may take.", files.cap),
+        ):
+            yield _gauge(name, text, (), [((), value)])
 
     def _counted(self) -> Iterator[Metric]:
         counts = self._counts

@@ -9,6 +9,7 @@ from smsbridge import metrics
 from smsbridge.core.counts import Counts
 from smsbridge.core.message import Status
 from smsbridge.core.records import LineStatus, LinkStatus, QueueDepth
+from smsbridge.media.store import MediaStatistics
 from smsbridge.metrics import Exposition, Snapshot
 from smsbridge.store import writer
 from smsbridge.store.writer import WriterStatistics
@@ -32,6 +33,18 @@ class ExpositionTests(SynchronousTestCase):
         self.counts = Counts()
         self.commits = WriterStatistics()
         self.exposition = Exposition(self.counts, lambda: self.commits)
+
+    def test_files_are_shown_where_there_is_a_media_store(self) -> None:
+        """How many, how much, and how much there may be."""
+        self.assertNotIn("smsbridge_media_files", self.read())
+        self.exposition.files = lambda: MediaStatistics(files=3, bytes=500, cap=1000)
+
+        found = self.read()
+
+        self.assertEqual(
+            [found[f"smsbridge_media_{name}"] for name in ("files", "bytes", "cap_bytes")],
+            [3, 500, 1000],
+        )
 
     def read(self, snapshot: Snapshot | None = None) -> dict[str, float]:
         """Return the values of the page."""
