@@ -154,6 +154,8 @@ class Front(MultiService):
         )
         self.before = (*self.before, live, push)
         self.door.logins.watch(lambda person, session_id: live.caller_ended(session_id))
+        self.door.logins.watch(push.session_ended)
+        self.door.tokens.watch(lambda person, name: live.caller_ended(name))
         backend = Backend(
             reactor=self._reactor,
             now_ms=self._now_ms,

@@ -70,6 +70,16 @@ class Tokens:
         self._random = random
         self._cached: OrderedDict[str, _Cached] = OrderedDict()
         self._removed: OrderedDict[str, None] = OrderedDict()  # so that no late read revives them
+        self._watchers: list[Callable[[str, str], None]] = []
+
+    def watch(self, removed: Callable[[str, str], None]) -> Callable[[], None]:
+        """
+        Call ``removed(person, name)`` for each token that is removed.
+
+        Returns a function without arguments that ends the watching.
+        """
+        self._watchers.append(removed)
+        return lambda: self._watchers.remove(removed)
 
     async def add(
         self,
@@ -169,6 +179,8 @@ class Tokens:
         while len(self._removed) > _MOST_CACHED:
             self._removed.popitem(last=False)
         self.log.info("token {name} of {person} removed", name=name, person=token.person)
+        for removed in list(self._watchers):
+            removed(token.person, name)
 
     def knows(self, secret: str) -> bool:
         """Tell whether a token is in memory, fresh or not."""

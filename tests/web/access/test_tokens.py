@@ -115,6 +115,19 @@ class TokensTests(DoorTestCase):
         self.assertIsNone(self.find(secret))
         self.add("work")
 
+    def test_watchers_hear_of_a_removal(self) -> None:
+        """Whoever serves a stream to the program can end it."""
+        heard: list[tuple[str, str]] = []
+        end = self.tokens.watch(lambda person, name: heard.append((person, name)))
+        for name in ("work", "other"):
+            self.add(name)
+        self.result(self.tokens.remove("work"))
+        end()
+
+        self.result(self.tokens.remove("other"))
+
+        self.assertEqual(heard, [("john", "work")])
+
     def test_somebody_else_cannot_remove_it(self) -> None:
         """To another person there is no such token."""
         secret, _ = self.add()
