@@ -14,9 +14,10 @@ from smsbridge.core.threads import Viewer
 from smsbridge.web.access.caller import Scope
 from smsbridge.web.api import shapes
 from smsbridge.web.api.backend import Backend
+from smsbridge.web.api.cursor import links, place_of
 from smsbridge.web.api.messages import as_number
 from smsbridge.web.api.operation import ApiError, Arguments, Body, Call, Raw, operation
-from smsbridge.web.api.shapes import ContactResource, Many, One, Shapes
+from smsbridge.web.api.shapes import ContactResource, Many, One, Page, Shapes
 from smsbridge.web.shapes import instant
 
 __all__ = ["Contacts"]
@@ -82,6 +83,8 @@ class ContactArguments(Arguments):
     """Which contacts to list."""
 
     q: Annotated[str, Field(max_length=200, description="Of the name or a number.")] = ""
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str, Field(max_length=200)] = ""
 
 
 class Number(Body):
@@ -127,16 +130,26 @@ class Contacts:
         scope=Scope.READ,
         tag=_TAG,
         query=ContactArguments,
-        answer=Many[ContactResource],
+        answer=Page[ContactResource],
     )
     async def listed(self, call: Call[None]) -> Any:
         """List contacts by name; those of the vCard file of the configuration are among them."""
-        found = await self._backend.contacts.all(call.caller.label)
-        typed = call.query.q.casefold().split()
+        query = call.query
+        place = place_of(query.cursor)
+        typed = query.q.casefold().split()
+        found = [
+            each
+            for each in await self._backend.contacts.all(call.caller.label)
+            if all(_has(each, word) for word in typed)
+        ]
+        # What ended the page before may be gone or renamed by now; then the list begins anew.
+        ids = [each.contact_id for each in found]
+        start = ids.index(place) + 1 if place in ids else 0
+        page = found[start : start + query.limit]
+        more = start + query.limit < len(found)
         return {
-            "data": [
-                shapes.contact(each) for each in found if all(_has(each, word) for word in typed)
-            ]
+            "data": [shapes.contact(each) for each in page],
+            "links": links(call.request, query, page[-1].contact_id if more else ""),
         }
 
     @operation(

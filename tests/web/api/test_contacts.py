@@ -50,6 +50,21 @@ class ContactTests(ApiTestCase):
             found = self.get(f"/contacts?q={typed.replace(' ', '+')}")["data"]
             self.assertEqual([each["attributes"]["name"] for each in found], names, typed)
 
+    def test_a_long_book_comes_in_pages(self) -> None:
+        """In the order of names, each contact once."""
+        for number in range(5):
+            self.add(name=f"Ann {number}")
+
+        pages, path = [], "/contacts?limit=2&q=ann"
+        while path:
+            document = self.get(path)
+            pages.append([each["attributes"]["name"] for each in document["data"]])
+            path = (document["links"]["next"] or "").removeprefix(BASE)
+
+        self.assertEqual(pages, [["Ann 0", "Ann 1"], ["Ann 2", "Ann 3"], ["Ann 4"]])
+        self.refused("GET", "/contacts?limit=0", 400)
+        self.refused("GET", "/contacts?cursor=%21", 400)
+
     def test_changed_in_part(self) -> None:
         """What is not named stays."""
         made = self.add()
