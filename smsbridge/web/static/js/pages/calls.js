@@ -47,7 +47,8 @@ export default function CallsPage({ route }) {
 
 function Row({ call, many, onAdd }) {
   const { line, incoming, number, name, started_at, duration_s, cause } = call.attributes;
-  const answered = duration_s === null || duration_s > 0; // some boxes do not tell how long
+  // Some boxes do not tell how long, or tell a missed call by its cause alone.
+  const answered = duration_s === null ? !/no answer|busy|missed|cancel|reject/i.test(cause) : duration_s > 0;
   const missed = incoming && !answered;
   const what = missed ? "Missed" : incoming ? "Incoming" : answered ? "Outgoing" : "Outgoing, not answered";
   const who = name || (number ? format.number(number) : "No number shown");
