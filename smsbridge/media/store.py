@@ -58,11 +58,10 @@ _MOST_SWEEPS: Final = 20
 _PARTS: Final = 256  # of the folder; one is compared with the rows at each sweep
 _THREADS: Final = 3
 _PICTURES_AT_ONCE: Final = 2
+_FETCHES_AT_ONCE: Final = 16
 _MOST_WAITING: Final = 100
 _MOST_REMEMBERED: Final = 20_000
 _MOST_NAMES: Final = 5000
-#: What must stay free on the disk: the database needs room to go on.
-_RESERVE_BYTES: Final = 256 * 1024**2
 _ALARM: Final = 0.9
 _DIGITS: Final = re.compile(r"[\d.]+ (bytes|[kMG]B)")
 
@@ -75,6 +74,8 @@ class MediaSettings:
     max_bytes: int
     public_url: str = ""  # without a slash at the end
     allow_private: bool = False
+    # What must stay free on the disk: the database needs room to go on.
+    reserve_bytes: int = 256 * 1024**2
 
 
 @define
@@ -117,6 +118,7 @@ class MediaStore(Service):
         self._signer: Signer | None = None
         self._threads: ThreadPool | None = None
         self._pictures = DeferredSemaphore(_PICTURES_AT_ONCE)
+        self._fetches = DeferredSemaphore(_FETCHES_AT_ONCE)
         self._thumbnails: dict[str, Deferred[Path]] = {}  # being made
         self._sizes: OrderedDict[str, tuple[int, int]] = OrderedDict()
         # What uploads were called, until they are part of a message, which keeps its own names.
@@ -246,7 +248,8 @@ class MediaStore(Service):
     async def _place(
         self, measured: Measured, name: str, content_type: str, received: bool
     ) -> Media:
-        if await self._in_thread(self._folder.free_bytes) < measured.size + _RESERVE_BYTES:
+        free = await self._in_thread(self._folder.free_bytes)
+        if free < measured.size + self._settings().reserve_bytes:
             self._alarm("The disk is nearly full; files cannot be kept.")
             raise (TemporaryFailure if received else Refused)(
                 "storage-full", "The disk of the bridge is nearly full; tell the operator."
@@ -489,8 +492,14 @@ class MediaStore(Service):
         settings = self._settings()
         most_bytes = min(most_bytes or settings.max_bytes, settings.max_bytes)
         self._check_size(1, received)
+        if len(self._fetches.waiting) >= _MOST_WAITING:
+            raise TemporaryFailure(
+                "throttled", "There are many files to fetch; try again in a moment."
+            )
         path = self._folder.upload_path()
-        fetched = await self._fetcher.fetch(url, most_bytes, path, headers)
+        fetched = await self._fetches.run(
+            lambda: Deferred.fromCoroutine(self._fetcher.fetch(url, most_bytes, path, headers))
+        )
         return await self._keep(fetched.path, name or fetched.name, fetched.content_type, received)
 
     async def _own(self, url: str) -> Media | None:

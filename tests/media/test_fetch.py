@@ -192,6 +192,26 @@ class FetchTests(TestCase):
         await self.assertFailure(self.store.fetch(f"{self.base}/late"), TemporaryFailure)
         await self.assertFailure(self.store.fetch("http://dead.example:1/"), TemporaryFailure)
 
+    async def test_few_files_are_fetched_at_once(self) -> None:
+        """A flood of addresses waits its turn, and the end of it is sent away."""
+        self.host.silent.add("/held")
+        fetching = [self.store.fetch(f"{self.base}/held") for _ in range(116)]
+        while len(self.host.waiting) < 16:
+            await self.pause()
+        for _ in range(20):
+            await self.pause()
+        self.assertEqual(len(self.host.waiting), 16)
+        await self.assertFailure(self.store.fetch(f"{self.base}/held"), TemporaryFailure)
+
+        for each in fetching:
+            each.addErrback(lambda _: None)
+            each.cancel()
+        for _ in range(20):
+            await self.pause()
+        self.host.answers["/a"] = (200, {}, b"hello")
+
+        self.assertEqual((await self.store.fetch(f"{self.base}/a")).size, 5)
+
     async def test_a_connection_that_breaks_leaves_nothing(self) -> None:
         """Half a file is no file."""
         self.host.silent.add("/half")

@@ -126,6 +126,45 @@ class MediaStoreTests(TestCase):
         await self.store.keep(b"z" * 200, received=True)
         self.assertIn("media_cap", self.store.statistics.alarm)
 
+    async def test_a_full_disk_is_left_to_the_database(self) -> None:
+        """Persons are told; what the network brings stays there until there is room."""
+        self.rig.change(reserve_bytes=10**18)
+
+        refusal = await self.refusal(self.store.keep(b"hello"))
+        self.assertEqual(refusal.reason, "storage-full")
+        self.assertIn("nearly full", self.store.statistics.alarm)
+        await self.assertFailure(self.store.keep(b"hello", received=True), TemporaryFailure)
+        self.assertEqual(os.listdir(self.rig.folder / "uploads"), [])
+
+        self.rig.change(reserve_bytes=0)
+        await self.store.keep(b"hello")
+        self.assertEqual(self.store.statistics.alarm, "")
+
+    async def test_a_folder_that_cannot_be_written_is_a_passing_trouble(self) -> None:
+        """Nobody is told that a file is kept, and the operator reads why not in the log."""
+        media = await self.store.keep(b"hello")
+        path = self.store.path(media)
+        assert path is not None
+        digest = hashlib.sha256(b"other").hexdigest()
+        (self.rig.folder / digest[:2]).write_bytes(b"in the way")
+
+        await self.assertFailure(self.store.keep(b"other"), TemporaryFailure)
+
+        self.assertNotIn(digest, self.rig.ledger.rows)
+        self.assertEqual(os.listdir(self.rig.folder / "uploads"), [])
+
+    async def test_the_operator_is_warned_before_the_room_is_used_up(self) -> None:
+        """The sentence names the key, and goes when there is room again."""
+        self.rig.change(cap_bytes=100)
+        await self.store.keep(b"x" * 95)
+        self.assertIn("95 bytes of the 100 bytes", self.store.statistics.alarm)
+
+        self.rig.change(cap_bytes=1000)
+        await self.store.sweep()
+
+        self.assertEqual(self.store.statistics.alarm, "")
+        self.assertEqual(self.store.statistics.cap, 1000)
+
     async def test_bombs_are_refused_from_persons_and_kept_from_the_network(self) -> None:
         """Nobody is made to show it, and nothing that came is lost."""
         refusal = await self.refusal(self.store.keep(bomb(50_000, 50_000)))
