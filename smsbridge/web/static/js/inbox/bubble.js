@@ -3,7 +3,7 @@ import { Component, html } from "../lib/preact.js";
 import { format, Icon, IconButton } from "../kit/index.js";
 import { link } from "../router.js";
 import { Attachments } from "./media.js";
-import { isEmojiOnly, pieces, STATUS } from "./words.js";
+import { isEmojiOnly, pieces, STATUS, textOf } from "./words.js";
 
 /**
  * props: message, own, first, last (of its group), name (who, "" for none), writer (colleague on a
@@ -16,7 +16,8 @@ export class Bubble extends Component {
   }
 
   render({ message, own, first, last, name, writer, found, focusable, on }) {
-    const { body, media, status, created_at, scheduled_at } = message.attributes;
+    const { media, status, created_at, scheduled_at } = message.attributes;
+    const body = textOf(message.attributes);
     const look = STATUS[status] ?? STATUS.sent;
     const wrong = own && look.wrong;
     const waits = own && ["queued", "sending", "scheduled"].includes(status);

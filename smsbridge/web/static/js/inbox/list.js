@@ -1,11 +1,12 @@
 /** The left pane: search, folders, lines and the conversations, newest first. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib/preact.js";
-import { Avatar, Button, Chip, Empty, format, Icon, IconButton, MenuButton, openMenu, Spinner, useKeys, useVirtual } from "../kit/index.js";
+import { Avatar, Button, Chip, Empty, format, Icon, IconButton, MenuButton, openMenu, Spinner, toast, useKeys, useVirtual } from "../kit/index.js";
+import { get } from "../api.js";
 import { go, link } from "../router.js";
 import { linesOf, saveSettings, session, settings, useStore } from "../state.js";
 import { archive, book, change, loadList, loadMore, mute, remove } from "./conversations.js";
 import { SearchResults } from "./search.js";
-import { STATUS, summary, summaryIcon, titleOf } from "./words.js";
+import { isOwn, STATUS, summary, summaryIcon, titleOf } from "./words.js";
 
 const FOLDERS = [
   { id: "inbox", label: "Inbox", icon: "inbox" },
@@ -176,10 +177,19 @@ function markRead(one) {
   if (last) change(one.id, { read_to: last, unread: 0 }).catch(() => {});
 }
 
-/** Mark unread from the newest text on; leaves the thread, which would mark it read again. */
-export function markUnread(one) {
-  go([]);
-  change(one.id, { read_to: "" }).catch(() => {});
+/** Mark the newest text of the others unread; leaves the thread, which would mark it read again. */
+export async function markUnread(one) {
+  if (decodeURIComponent(location.hash).includes(one.id)) go([]);
+  try {
+    const me = session.get().me?.person;
+    const { data } = await get(`/conversations/${encodeURIComponent(one.id)}/messages`, { limit: 50 });
+    const at = data.findLastIndex((message) => !isOwn(message, me));
+    if (at < 0) toast("Nobody wrote here yet; there is nothing to mark.");
+    // Ids grow with time: "0" is before the first.
+    else await change(one.id, { read_to: data[at - 1]?.id ?? "0" });
+  } catch (error) {
+    toast(error.message, { tone: "bad" });
+  }
 }
 
 function Row({ one, open, at, count, top_px, focusable }) {
@@ -188,11 +198,13 @@ function Row({ one, open, at, count, top_px, focusable }) {
   const last = last_message?.attributes;
   const own = last && last.direction !== "inbound" && (last.direction !== "internal" || last.person === session.get().me?.person);
   const status = own && STATUS[last.status];
+  // On a line that several share it may have been a colleague.
+  const writer = !own ? "" : !last.person || last.person === session.get().me?.person ? "You" : last.person;
   const name = titleOf(one);
   const words = draft ? draft : last ? summary(last) : "";
   const icon = !draft && last ? summaryIcon(last) : "";
   const time = format.ago(last?.created_at ?? updated_at);
-  const spoken = [name, unread ? `${unread >= 100 ? "more than 99" : unread} unread` : "", draft ? "draft" : own ? "you" : "", words, own && status ? status.words : "", time,
+  const spoken = [name, unread ? `${unread >= 100 ? "more than 99" : unread} unread` : "", draft ? "draft" : writer.toLowerCase(), words, own && status ? status.words : "", time,
     several && line ? `line ${line}` : "", muted ? "muted" : "", archived ? "archived" : "", blocked ? "blocked" : ""].filter(Boolean).join(", ");
   return html`<li class="list-item" style=${{ transform: `translateY(${top_px}px)` }} aria-setsize=${count} aria-posinset=${at + 1}>
     <a class=${`conv ${open ? "conv-open" : ""} ${unread ? "conv-unread" : ""}`} href=${link(["c", one.id])} data-id=${one.id} data-at=${at} tabindex=${focusable ? 0 : -1}
@@ -204,7 +216,7 @@ function Row({ one, open, at, count, top_px, focusable }) {
           ${muted && html`<${Icon} name="bell_off" size=${16} />`}
           <span class="conv-time">${time}</span></span>
         <span class="conv-bottom">
-          <span class="conv-text">${draft ? html`<span class="conv-draft">Draft: </span>` : own ? "You: " : group && last?.direction === "inbound" ? firstName(last, parties) : null}${icon && html`<${Icon} name=${icon} size=${16} class="conv-icon" />`}${words}</span>
+          <span class="conv-text">${draft ? html`<span class="conv-draft">Draft: </span>` : own ? writer + ": " : group && last?.direction === "inbound" ? firstName(last, parties) : null}${icon && html`<${Icon} name=${icon} size=${16} class="conv-icon" />`}${words}</span>
           ${several && line && html`<span class="conv-line">${line}</span>`}
           ${unread ? html`<span class="badge">${unread >= 100 ? "99+" : unread}</span>` : !draft && status && html`<span class=${"tick " + (status.wrong ? "tick-wrong" : last.status === "delivered" ? "tick-done" : "")}><${Icon} name=${status.icon} size=${16} /></span>`}
         </span>

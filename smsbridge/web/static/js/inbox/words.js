@@ -31,9 +31,15 @@ export function sender(message, parties) {
   return party ? format.name(party) : format.number(from) || person;
 }
 
+/** Return the text without the links to those of its files that are shown beside it. */
+export function textOf({ body, media }) {
+  const links = (media ?? []).map((one) => one.in_text).filter(Boolean);
+  return links.length ? links.reduce((rest, one) => rest.replace(one, ""), body ?? "").trim() : (body ?? "");
+}
+
 /** Say what a message is in one line: its text, or what is attached. */
 export function summary(attributes) {
-  const text = (attributes.body ?? "").replace(/\s+/g, " ").trim();
+  const text = textOf(attributes).replace(/\s+/g, " ").trim();
   if (text) return text;
   const media = attributes.media ?? [];
   if (!media.length) return "";
@@ -46,7 +52,7 @@ export function summary(attributes) {
 
 /** Icon of what is attached, for lists. */
 export function summaryIcon(attributes) {
-  if ((attributes.body ?? "").trim() || !attributes.media?.length) return "";
+  if (textOf(attributes).trim() || !attributes.media?.length) return "";
   return { image: "image", audio: "music", video: "video" }[attributes.media[0].content_type.split("/")[0]] ?? "file";
 }
 
