@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import treq
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -71,7 +72,7 @@ class MediaTests(TestCase):
             live=none,
             public_url=lambda: "",
         )
-        shapes = Shapes(world, backend.bridge, backend.now_ms, backend.public_url)
+        shapes = self.shapes = Shapes(world, backend.bridge, backend.now_ms, backend.public_url)
         access = _Access(world)
         self.opened: Files | None = self.store
         upload = Upload(
@@ -133,6 +134,16 @@ class MediaTests(TestCase):
         _, small = await self.ask("GET", attributes["thumbnail"])
         self.assertEqual(opened(small).size, (320, 213))
         self.assertEqual(os.listdir(self.rig.folder / "uploads"), [])
+
+    async def test_a_page_can_tell_links_in_the_text_from_words(self) -> None:
+        """What went out as a link is shown as the file, with a link of its own."""
+        kept = await self.store.keep(b"hello", "a.txt")
+        linked = evolve(kept, url="https://sms.example.org/media/x/y")
+
+        self.assertEqual(self.shapes.media(kept)["in_text"], "")
+        self.assertEqual(self.shapes.media(linked)["in_text"], linked.url)
+        response, _ = await self.ask("GET", str(self.shapes.media(linked)["url"]))
+        self.assertEqual(response.code, 200)
 
     async def test_uploads_need_a_login_and_a_size(self) -> None:
         """Strangers, empty files and too large ones are told why."""

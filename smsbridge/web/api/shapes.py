@@ -133,7 +133,7 @@ class Page(TypedDict, Generic[T]):
 
 
 class MediaShape(TypedDict):
-    """An attachment."""
+    """An attachment; `in_text` is its link as it stands in the text, where it went out so."""
 
     url: str
     content_type: str
@@ -142,6 +142,7 @@ class MediaShape(TypedDict):
     width: int | None
     height: int | None
     thumbnail: str
+    in_text: str
 
 
 class Step(TypedDict):
@@ -570,6 +571,7 @@ class Shapes:
             "width": size_px[0] if size_px is not None else None,
             "height": size_px[1] if size_px is not None else None,
             "thumbnail": thumbnail,
+            "in_text": media.url if media.linked else "",
         }
 
     def preview(self, preview: Preview) -> Shape:

@@ -28,12 +28,20 @@ export class Bubble extends Component {
       event.preventDefault();
       on("menu", message, event.type === "contextmenu" && event.clientX ? { x: event.clientX, y: event.clientY } : event.currentTarget);
     };
+    // Long presses: Safari on iOS tells nobody about them.
+    const press = (event) => {
+      const target = event.currentTarget;
+      const { clientX: x, clientY: y } = event.touches[0];
+      clearTimeout(this.pressed);
+      this.pressed = setTimeout(() => on("menu", message, { x, y, target }), 550);
+    };
+    const lift = () => clearTimeout(this.pressed);
     return html`<li class=${`bubble-row ${own ? "own" : "theirs"} ${first ? "first" : ""} ${last ? "last" : ""} ${found ? "found-bubble" : ""}`}
       id=${"m-" + message.id} data-id=${message.id}>
       ${name && html`<span class="bubble-name">${name}</span>`}
       <div class="bubble-line">
         <div class=${`bubble ${large ? "bubble-large" : ""} ${media?.length && !body ? "bubble-bare" : ""} ${wrong ? "bubble-wrong" : ""} ${status === "scheduled" ? "bubble-later" : ""}`}
-          tabindex=${focusable ? 0 : -1} onContextMenu=${menu} title=${format.when(created_at)}
+          tabindex=${focusable ? 0 : -1} onContextMenu=${(event) => (lift(), menu(event))} onTouchStart=${press} onTouchMove=${lift} onTouchEnd=${lift} onTouchCancel=${lift} title=${format.when(created_at)}
           onKeyDown=${(event) => event.target === event.currentTarget && event.key === "Enter" && menu(event)}>
           <span class="unseen">${own ? (writer ? writer + " wrote" : "You") : name || "They"}${own ? "" : " wrote"}, ${time}: </span>
           ${media?.length ? html`<${Attachments} message=${message} on=${on} />` : null}
