@@ -17,13 +17,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
 
 from smsbridge.core.book import PersonalBook
 from smsbridge.core.message import Media, Status
 from smsbridge.core.subscriptions import Subscription
-from smsbridge.post import Answer, Forbidden, NoAnswer
+from smsbridge.post import Answer, Forbidden, NoAnswer, Poster
 from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.api.operation import ApiError, Call
 from smsbridge.web.api.push import NewSubscription, OldSubscription, PushOperations
@@ -410,6 +414,105 @@ class FailingTests(PushCase):
     def test_nobody_to_wake_costs_nothing(self) -> None:
         """Without subscriptions the bridge is not followed."""
         self.assertEqual(self.rig.memory.followers, [])
+
+
+class LoopbackService(Resource):
+    """A push service on loopback: hands what comes to the browser, as a real one does."""
+
+    isLeaf = True
+
+    def __init__(self, browser: Browser) -> None:
+        super().__init__()
+        self.browser = browser
+        self.read: list[Any] = []
+        self.headers: list[dict[bytes, bytes | None]] = []
+        self.status = 201
+
+    def render_POST(self, request: Request) -> bytes:
+        """Let the browser read it."""
+        names = (b"ttl", b"topic", b"urgency", b"content-encoding", b"authorization")
+        self.headers.append({name: request.getHeader(name) for name in names})
+        self.read.append(self.browser.read(request.content.read()))
+        request.setResponseCode(self.status)
+        return b""
+
+
+class LoopbackTests(TestCase):
+    """A sender, a push service and a browser, over real sockets."""
+
+    async def test_browser_reads_what_was_sent(self) -> None:
+        """What leaves by HTTP is what RFC 8030 wants, and only the browser's key opens it."""
+        tcp: Any = reactor
+        rig, browser = Rig(), Browser()
+        service = LoopbackService(browser)
+        port = tcp.listenTCP(0, Site(service), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        poster = Poster(reactor)
+        self.addCleanup(poster.close)
+        browser.endpoint = f"http://127.0.0.1:{port.getHost().port}/send/1"
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        memory: Any = rig.memory
+        table = MemorySubscriptions()
+        sender = PushSender(
+            rig.clock,
+            rig.memory.now_ms,
+            rig.hub,
+            memory,
+            rig.world,
+            table,
+            VapidKeys(folder, lambda: "https://sms.example.org"),
+            poster.post,
+            lambda name: base64url(name.encode()),
+            private_too=True,
+        )
+        sender.startService()
+        await sender.subscribe(browser.subscription())
+
+        rig.memory.add(body="over the wire \u2713")
+        rig.run()
+        while not service.read:
+            await deferLater(tcp, 0.01)
+        service.status = 410
+        rig.memory.add(sender=BOB)
+        rig.run()
+        while table.kept:
+            await deferLater(tcp, 0.01)
+
+        self.assertEqual(service.read[0]["body"], "over the wire \u2713")
+        headers = service.headers[0]
+        self.assertEqual(headers[b"content-encoding"], b"aes128gcm")
+        self.assertEqual(headers[b"ttl"], b"14400")
+        self.assertRegex(headers[b"authorization"] or b"", rb"^vapid t=[\w.-]+,k=[\w-]+$")
+
+    async def test_own_network_is_out_of_reach(self) -> None:
+        """An endpoint on loopback is forgotten unless a test allows it."""
+        rig, browser = Rig(), Browser()
+        browser.endpoint = "https://127.0.0.1:1/send"
+        poster = Poster(reactor)
+        self.addCleanup(poster.close)
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        memory: Any = rig.memory
+        table = MemorySubscriptions()
+        sender = PushSender(
+            rig.clock,
+            rig.memory.now_ms,
+            rig.hub,
+            memory,
+            rig.world,
+            table,
+            VapidKeys(folder, lambda: ""),
+            poster.post,
+            lambda name: name,
+        )
+        sender.startService()
+        await sender.subscribe(browser.subscription())
+
+        rig.memory.add()
+        rig.run()
+        while table.kept:
+            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
 
 
 class VapidTests(PushCase):
