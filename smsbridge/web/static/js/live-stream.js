@@ -46,11 +46,12 @@ export function parser(onEvent, onRetry) {
  * Keep an event stream open until it is stopped.
  * @param {string} address
  * @param {{onEvent: (type: string, data: any) => void, onState: (state: "connecting"|"open"|"lost"|"refused") => void}} told
- * @returns {{stop: () => void, nudge: () => void}} `nudge` tries at once (the network is back)
+ * @param {string} [last_id] where an earlier stream of the same person ended
+ * @returns {{stop: () => string, nudge: () => void}} `nudge` tries at once (the network is back);
+ *   `stop` returns the id to go on from
  */
-export function stream(address, { onEvent, onState }) {
+export function stream(address, { onEvent, onState }, last_id = "") {
   let stopped = false;
-  let last_id = "";
   let retry_ms = 2000;
   let failures = 0;
   let cut = null; // ends the present attempt or wait
@@ -116,6 +117,7 @@ export function stream(address, { onEvent, onState }) {
     stop() {
       stopped = true;
       cut?.();
+      return last_id;
     },
     nudge() {
       cut?.();

@@ -4,24 +4,35 @@ import { stream } from "./live-stream.js";
 const ports = new Set();
 let running = null;
 let state = "idle";
+let person = ""; // whose stream it is
+let last_id = "";
 
 const tell = (message) => {
   for (const port of ports) port.postMessage(message);
 };
 
-function start(address) {
+function start(address, who) {
+  if (who !== person) {
+    stop();
+    last_id = "";
+    person = who;
+  }
   if (running) return;
-  running = stream(address, {
-    onEvent: (type, data) => tell({ type, data }),
-    onState: (now) => {
-      state = now;
-      tell({ type: ":state", data: now });
+  running = stream(
+    address,
+    {
+      onEvent: (type, data) => tell({ type, data }),
+      onState: (now) => {
+        state = now;
+        tell({ type: ":state", data: now });
+      },
     },
-  });
+    last_id,
+  );
 }
 
 function stop() {
-  running?.stop();
+  last_id = running?.stop() ?? last_id;
   running = null;
   state = "idle";
 }
@@ -31,11 +42,11 @@ self.onconnect = (event) => {
   port.onmessage = ({ data }) => {
     if (data.kind === "start") {
       ports.add(port);
-      start(data.address);
+      start(data.address, data.person);
       port.postMessage({ type: ":state", data: state });
     } else if (data.kind === "restart") {
-      stop(); // somebody else logged in, or the session is a new one
-      start(data.address);
+      stop(); // a new session goes on where the old one ended
+      start(data.address, data.person);
     } else if (data.kind === "nudge") {
       if (state !== "open") running?.nudge();
     } else if (data.kind === "bye") {

@@ -7,12 +7,14 @@ import { connection, session } from "./state.js";
 import { stream } from "./live-stream.js";
 
 const ADDRESS = BASE + "/events";
+const begin_with = (kind) => ({ kind, address: ADDRESS, person: session.get().me?.person ?? "" });
 const listeners = new Map(); // type -> Set
 let source = null; // {nudge, restart, stop}
+let opened = false;
 
 /**
  * Listen to an event: "message", "conversation", "contacts", "lines", "hello", "reset" (reload what
- * you show), or "open" (the stream is there, again).
+ * you show), "open" (the stream is there, again) or "first" (for the first time on this page).
  * @returns {() => void} stops listening
  */
 export function on(type, listener) {
@@ -43,7 +45,11 @@ function onState(state) {
   if (before.stream === state) return;
   const lost_at = state === "open" ? 0 : state === "lost" && !before.lost_at ? Date.now() : before.lost_at;
   connection.set({ stream: state, lost_at });
-  if (state === "open") emit("open", null);
+  if (state !== "open") return;
+  emit("open", null);
+  // What was loaded before the stream began may miss what happened between.
+  if (!opened) emit("first", null);
+  opened = true;
 }
 
 /** Open the stream, or join the one of the other tabs. */
@@ -56,6 +62,7 @@ export async function start() {
 export function stop() {
   source?.stop();
   source = null;
+  opened = false;
   connection.set({ stream: "idle", lost_at: 0 });
 }
 
@@ -79,12 +86,12 @@ function shared() {
     port.onmessage = ({ data: { type, data } }) => {
       if (type === ":ready") {
         clearTimeout(give_up);
-        port.postMessage({ kind: "start", address: ADDRESS });
+        port.postMessage(begin_with("start"));
         addEventListener("pagehide", () => port.postMessage({ kind: "bye" }));
-        addEventListener("pageshow", (event) => event.persisted && port.postMessage({ kind: "start", address: ADDRESS }));
+        addEventListener("pageshow", (event) => event.persisted && port.postMessage(begin_with("start")));
         resolve({
           nudge: () => port.postMessage({ kind: "nudge" }),
-          restart: () => port.postMessage({ kind: "restart", address: ADDRESS }),
+          restart: () => port.postMessage(begin_with("restart")),
           stop: () => port.postMessage({ kind: "bye" }),
         });
       } else if (type === ":state") onState(data);
@@ -96,15 +103,14 @@ function shared() {
 
 function own() {
   let running = null;
-  const begin = () => { running = stream(ADDRESS, { onEvent: emit, onState }); };
-  begin();
+  const begin = (last_id) => { running = stream(ADDRESS, { onEvent: emit, onState }, last_id); };
+  begin("");
   return {
     nudge: () => connection.get().stream !== "open" && running.nudge(),
     restart() {
-      running.stop();
-      begin();
+      begin(running.stop());
     },
-    stop: () => running.stop(),
+    stop: () => void running.stop(),
   };
 }
 

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "./lib/preact.js";
 import { request } from "./api.js";
 import { Button, Dialog, Field, Icon, IconButton } from "./kit/index.js";
-import { session } from "./state.js";
+import { remember, session } from "./state.js";
 
 /**
  * Log in and start the session.
@@ -21,7 +21,19 @@ async function logIn(person, password, keep) {
     return;
   }
   session.set({ phase: "in", me, problem: "" });
+  remember("login", Date.now()); // the other tabs wait at the same question
 }
+
+addEventListener("storage", async (event) => {
+  if (event.key !== "smsbridge.login" || session.get().phase !== "expired") return;
+  try {
+    const { data } = await request("GET", "/me", { anonymous: true });
+    if (data.id !== session.get().me?.person) location.reload();
+    else session.set({ phase: "in", me: { ...data.attributes, person: data.id }, problem: "" });
+  } catch {
+    // The question stays.
+  }
+});
 
 function Form({ known = "" }) {
   const [person, setPerson] = useState(known);

@@ -213,6 +213,7 @@ on("conversation", (one) => {
 });
 
 on("reset", () => loadList());
+on("first", () => (book.get().loaded || book.get().loading) && loadList());
 on("contacts", () => loadList()); // names may be others now
 
 session.subscribe(({ phase }) => {

@@ -74,6 +74,17 @@ export class Thread {
     return `/conversations/${encodeURIComponent(this.id)}/messages`;
   }
 
+  /** Take what is newest without moving the window. */
+  async refresh() {
+    if (this.has_newer || (!this.loaded && !this.loading)) return;
+    try {
+      const { data } = await get(this.path, { limit: PAGE });
+      for (const message of data) this.took(message);
+    } catch {
+      // The stream tells what comes from now on; the next opening loads the rest.
+    }
+  }
+
   async older() {
     if (this.loading || !this.has_older || !this.messages.length) return;
     await this.page("older", { before: this.messages[0].id }, (data, meta) => {
@@ -185,6 +196,10 @@ on("message", (message) => {
       else tookMessage(each);
     }
   }, 20);
+});
+
+on("first", () => {
+  for (const one of threads.values()) if (one.watchers.size) one.refresh();
 });
 
 on("reset", () => {

@@ -7,7 +7,7 @@ import { announce, Avatar, Button, confirm, Dialog, Empty, format, Icon, IconBut
 import { put, del } from "../api.js";
 import { on as onLive } from "../live.js";
 import { go } from "../router.js";
-import { linesOf, session, useStore } from "../state.js";
+import { linesOf, session, shared, useStore } from "../state.js";
 import { Bubble, WaitingBubble } from "./bubble.js";
 import { Composer } from "./compose.js";
 import { archive, book, change, conversation, mute } from "./conversations.js";
@@ -31,6 +31,15 @@ export function ThreadPane({ id, at, back }) {
     setError(null);
     conversation(id).catch(setError);
   }, [id]);
+  const names = useStore(shared, (value) => value.contacts_version);
+  useEffect(() => {
+    if (names) conversation(id, { fresh: true }).catch(() => {}); // the old name does no harm
+  }, [names]);
+  const there = !!one;
+  useEffect(() => {
+    // Screen readers begin at the name; with a mouse and keys the text field has the focus.
+    if (there && !matchMedia("(pointer: fine)").matches && !at) document.querySelector(".thread-title")?.focus({ preventScroll: true });
+  }, [id, there]);
   useEffect(() => {
     if (one) document.title = `${titleOf(one)} - smsbridge`;
   }, [one && titleOf(one)]);

@@ -7,8 +7,8 @@ import { shared, useStore } from "../state.js";
 import { block } from "./blocks.js";
 import { ContactCard, ContactDialog, copy, deleteContact } from "./contact-dialog.js";
 
-// Rows are added while the reader scrolls: an address book may have 20,000.
-const ROWS_AT_ONCE = 200;
+// Pages are added while the reader scrolls: an address book may have 20,000.
+const PAGE = 200;
 const MAX_FILE_BYTES = 8 * 1024 * 1024;
 const SEARCH_AFTER_MS = 200;
 
@@ -30,7 +30,13 @@ export default function ContactsPage({ route }) {
     return () => clearTimeout(timer);
   }, [typed]);
 
-  const list = useLoad((signal) => get("/contacts", { q }, { signal }), [q, version]);
+  // After a change as much is loaded again as was shown, so that the list does not jump.
+  const shown = useRef({ q, count: 0 });
+  if (shown.current.q !== q) shown.current = { q, count: 0 };
+  const list = useLoad((signal) => pages(q, shown.current.count, signal), [q, version]);
+  useEffect(() => {
+    shown.current.count = list.data?.data.length ?? 0;
+  }, [list.data]);
   const groups = useLoad((signal) => get("/groups", {}, { signal }), [version]);
   const again = () => {
     list.again();
@@ -140,7 +146,7 @@ export default function ContactsPage({ route }) {
         <${Button} kind="text" icon="upload" label="Import a vCard file from your phone" onClick=${() => file.current.click()} /><//>`}
       ${group
         ? html`<${Group} group=${group} q=${q} onOpen=${(id) => go(link(["contacts", id]))} />`
-        : list.data && html`<${List} key=${q} contacts=${list.data.data} q=${q} onOpen=${(contact) => setOpen({ mode: "card", contact })}
+        : list.data && html`<${List} answer=${list.data} q=${q} setAnswer=${list.setData} onOpen=${(contact) => setOpen({ mode: "card", contact })}
             onEdit=${(contact) => setOpen({ mode: "edit", contact })} onDelete=${(contact) => deleteContact(contact, again)} />`}
       ${none && q && !group && html`<${Empty} icon="search" title="Nobody found"><p>No contact has “${q}” in a name or number.</p>
         <${Button} label="Clear the search" onClick=${() => setTyped("")} /><//>`}
@@ -159,31 +165,52 @@ const letterOf = (name) => {
   return /\p{L}/u.test(letter) ? letter : "#";
 };
 
-function List({ contacts, q, onOpen, onEdit, onDelete }) {
-  const [shown, setShown] = useState(ROWS_AT_ONCE);
+// Load pages of contacts until there are as many as wanted.
+async function pages(q, count, signal) {
+  let answer = await get("/contacts", { q, limit: PAGE }, { signal });
+  while (answer.links?.next && answer.data.length < count) {
+    const more = await get(answer.links.next, {}, { signal });
+    answer = { ...more, data: [...answer.data, ...more.data] };
+  }
+  return answer;
+}
+
+function List({ answer, q, setAnswer, onOpen, onEdit, onDelete }) {
+  const [busy, setBusy] = useState(false);
   const end = useRef(null);
-  const rest = contacts.length > shown;
-  const more = () => setShown((now) => now + ROWS_AT_ONCE);
+  const next = answer.links?.next;
+  const more = async () => {
+    if (busy || !next) return;
+    setBusy(true);
+    try {
+      const page = await get(next);
+      setAnswer((now) => (now.links?.next === next ? { ...page, data: [...now.data, ...page.data] } : now));
+    } catch (error) {
+      toast(error.message, { tone: "bad" });
+    } finally {
+      setBusy(false);
+    }
+  };
   useEffect(() => {
-    if (!rest || !end.current) return undefined;
+    if (!next || !end.current) return undefined;
     const watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && more(), { rootMargin: "800px" });
     watcher.observe(end.current);
     return () => watcher.disconnect();
-  }, [rest, shown]);
+  }, [next, busy]);
   const sections = useMemo(() => {
     const found = [];
-    for (const contact of contacts.slice(0, shown)) {
+    for (const contact of answer.data) {
       const letter = q ? "" : letterOf(contact.attributes.name);
       if (found.at(-1)?.letter === letter) found.at(-1).contacts.push(contact);
       else found.push({ letter, contacts: [contact] });
     }
     return found;
-  }, [contacts, q, shown]);
+  }, [answer.data, q]);
   return html`${sections.map(({ letter, contacts: some }, at) => html`<section key=${letter + at} class="contact-section">
       ${letter && html`<h2 class="letter">${letter}</h2>`}
       <ul class="rows">${some.map((contact) => html`<${Row} key=${contact.id} contact=${contact} onOpen=${onOpen} onEdit=${onEdit} onDelete=${onDelete} />`)}</ul>
     </section>`)}
-    ${rest && html`<div ref=${end} class="list-end"><${Button} kind="text" label="Show more" onClick=${more} /></div>`}`;
+    ${next && html`<div ref=${end} class="list-end"><${Button} kind="text" label="Show more" busy=${busy} onClick=${more} /></div>`}`;
 }
 
 function Row({ contact, onOpen, onEdit, onDelete }) {
