@@ -92,7 +92,7 @@ class Inbound:
     _paused: IDelayedCall | None = None
     #: (bare JID, stanza id) -> the message that it became, for corrections.
     _sent: OrderedDict[tuple[str, str], _Known] = field(factory=OrderedDict)
-    #: (bare JID, our JID) -> fires when the last text with files of that conversation is dealt with.
+    #: (bare JID, our JID) -> fires when the last text with files there is dealt with.
     _fetching: dict[tuple[str, str], Deferred[None]] = field(factory=dict)
     _told: OrderedDict[tuple[str, str], None] = field(factory=OrderedDict)
     _commands_seen: OrderedDict[tuple[str, str, str], None] = field(factory=OrderedDict)
