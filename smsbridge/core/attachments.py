@@ -9,7 +9,7 @@ files that fit.  Nothing here reads a file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Literal
 
 from attrs import evolve, frozen
 
@@ -26,7 +26,9 @@ __all__ = [
     "arrange",
     "attached",
     "prepare",
+    "room",
     "shown_bytes",
+    "usual_way",
 ]
 
 #: How long a link in a text works.
@@ -51,6 +53,17 @@ class Arranged:
 def attached(media: Iterable[Media]) -> tuple[Media, ...]:
     """Return the attachments that go out with a text; those that are links in it left out."""
     return tuple(medium for medium in media if not medium.linked)
+
+
+def usual_way(line: Line, has_links: bool) -> Literal["mms", "link", "none"]:
+    """
+    Return how a small attachment goes out on a line: ``mms``, ``link`` or ``none``.
+
+    :param has_links: whether links of ours can be followed from outside.
+    """
+    if line.carries_media and line.mms != "link":
+        return "mms"
+    return "link" if has_links and line.mms != "always" else "none"
 
 
 def arrange(line: Line, body: str, media: tuple[Media, ...], link: Link | None) -> Arranged:

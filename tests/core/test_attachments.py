@@ -17,6 +17,7 @@ from smsbridge.core.attachments import (
     prepare,
     room,
     shown_bytes,
+    usual_way,
 )
 from smsbridge.core.directory import Line
 from smsbridge.core.message import Media
@@ -110,6 +111,18 @@ class ArrangeTests(SynchronousTestCase):
     def test_all_attachments_share_the_limit(self) -> None:
         """Two that fit alone may not fit together."""
         self.assertEqual(arrange(MMS, "hi", (PICTURE,) * 2, link).carried_as, "link")
+
+    def test_the_usual_way_is_known_before_anything_is_attached(self) -> None:
+        """A page offers no button for what would be refused."""
+        for line, has_links, way in (
+            (MMS, False, "mms"),
+            (evolve(MMS, mms="link"), True, "link"),
+            (evolve(MMS, mms="link"), False, "none"),
+            (PLAIN, True, "link"),
+            (PLAIN, False, "none"),
+            (evolve(PLAIN, mms="always"), True, "none"),
+        ):
+            self.assertEqual(usual_way(line, has_links), way)
 
     def test_too_many_are_refused(self) -> None:
         """Networks take a few."""

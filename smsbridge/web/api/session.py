@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 from typing_extensions import TypedDict
 
 from smsbridge.core.accounts import Session, Token
+from smsbridge.core.attachments import usual_way
 from smsbridge.core.directory import Line
 from smsbridge.web import shapes
 from smsbridge.web.access.access import Access, as_api_error
@@ -281,7 +282,11 @@ class Account:
         person = caller.person
         own = caller.sends_on()
         lines = [
-            _line(directory.lines[label], default=label == own[0])
+            _line(
+                directory.lines[label],
+                default=label == own[0],
+                has_links=bool(self._backend.public_url()),
+            )
             for label in own
             if label in directory.lines
         ]
@@ -462,21 +467,20 @@ def _by_session(caller: Caller) -> Caller:
     return caller
 
 
-def _line(line: Line, *, default: bool) -> LineOfMine:
-    carries = bool(getattr(line, "carries_media", False))
-    mode = str(getattr(line, "mms", "auto"))
+def _line(line: Line, *, default: bool, has_links: bool) -> LineOfMine:
+    attachments = usual_way(line, has_links)
     return {
         "label": line.label,
         "number": line.number,
         "gateway": line.gateway,
         "default": default,
         "enabled": line.enabled,
-        "mms": carries and mode != "link",
-        "attachments": "mms" if carries and mode != "link" else "link",
-        "groups": bool(getattr(line, "carries_groups", False)),
+        "mms": attachments == "mms",
+        "attachments": attachments,
+        "groups": line.carries_groups,
         "charset": line.charset.value,
         "max_segments": line.max_segments,
-        "media_limit": int(getattr(line, "media_limit", 0)),
+        "media_limit": line.media_limit,
     }
 
 
