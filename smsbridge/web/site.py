@@ -84,7 +84,8 @@ class Upload:
     :ivar admit: lets a request pass by its headers alone, before anything of the body is taken;
         raises `ApiError`, or one of the failures of `errors`.
     :ivar new_file: names a file that does not exist yet.  It is gone when the request is done,
-        unless it was moved away: ``request.upload`` names it.
+        unless it was moved away: ``request.upload`` names it.  When the client goes away while the
+        request is served the file stays, and belongs to whoever serves it.
     """
 
     method: bytes
@@ -131,6 +132,7 @@ class BoundedRequest(Request):
     _most_bytes = 0
     _received_bytes = 0
     _refused = False
+    _being_served = False
     _admission: Deferred[None] | None = None
     _complete: tuple[bytes, bytes, bytes] | None = None
     _lingering: IDelayedCall | None = None
@@ -234,10 +236,11 @@ class BoundedRequest(Request):
         elif self._admission is not None:
             self._complete = (command, path, version)
         else:
+            self._being_served = True
             super().requestReceived(command, path, version)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Let go of what belongs to the request."""
+        """Let go of what belongs to the request, unless somebody works with it."""
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         admission, self._admission = self._admission, None
@@ -245,7 +248,8 @@ class BoundedRequest(Request):
         if admission is not None:
             admission.addErrback(lambda _: None)
             admission.cancel()
-        self._forget_upload()
+        if not self._being_served:
+            self._forget_upload()
 
     def _cleanup(self) -> None:
         super()._cleanup()

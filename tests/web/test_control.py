@@ -153,6 +153,28 @@ class SendTests(ControlTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
+class DoorTests(ControlTestCase):
+    """Passwords and tokens; the commands' tests play them with a real door."""
+
+    def test_without_a_door_there_is_nothing_to_change(self) -> None:
+        """A daemon that keeps no accounts says so."""
+        for path, body in (
+            ("/password", {"person": "john", "password": "x"}),
+            ("/tokens", {"name": "x", "person": "john"}),
+            ("/tokens/remove", {"name": "x"}),
+        ):
+            self.assertIn("no passwords", self.post(path, body, code=404)["message"])
+        self.assertIn("no passwords", self.get("/tokens", code=404)["message"])
+
+    def test_expiry_is_a_number(self) -> None:
+        """What is no span of time is refused before anything is made."""
+        for expires_s in (0, -1, "90d", True, 1e12):
+            said = self.post(
+                "/tokens", {"name": "x", "person": "john", "expires_s": expires_s}, code=400
+            )
+            self.assertIn("number of seconds", said["message"])
+
+
 class UnbrokenTests(SynchronousTestCase):
     """Changes whose reader goes away."""
 

@@ -535,6 +535,16 @@ class UploadTests(BoundedTestCase):
         self.assertEqual(list(self.folder.iterdir()), [])
         self.assertEqual(self.served.bodies, [])
 
+    def test_client_that_goes_does_not_take_the_file_from_who_serves_it(self) -> None:
+        """What has arrived whole may be moved away in a thread at this moment."""
+        self.served.render = lambda request: NOT_DONE_YET  # type: ignore[method-assign]
+        connection = self.start(length=5)
+        connection.send(b"12345")
+
+        connection.lose()
+
+        self.assertEqual((self.folder / "new").read_bytes(), b"12345")
+
     def test_full_disk_is_said(self) -> None:
         """When there is no room the client is told to try later."""
         self.folder.rmdir()
