@@ -46,7 +46,7 @@ class Stream(Protocol):
     def events(self) -> Iterator[tuple[str, str, Any]]:
         """Yield (kind, id, data) of the whole events that came."""
         # Chunks end within an event only where the answer is cut off.
-        lines = [line for line in self.data.decode("utf-8", "replace").split("\r\n")]
+        lines = self.data.decode("utf-8", "replace").split("\r\n")
         text = "".join(line for line in lines if ": " in line or "\n" in line)
         for block in text.split("\n\n")[:-1]:
             fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line)

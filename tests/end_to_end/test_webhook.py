@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import treq
 from twisted.internet import reactor
 
 from smsbridge.gateways.webhook.simulator.receiver import Receiver
@@ -122,6 +123,45 @@ class WebhookTests(BoxAndDaemon):
             self.taken(),
             [(SENDERS[1], "other"), (SENDERS[0], "text 00"), (SENDERS[0], "text 01")],
         )
+
+    async def test_program_hears_what_became_of_its_texts(self) -> None:
+        """A text sent by the API is reported to the webhook; a callback into our network is not."""
+        self.listen()
+        api_port = free_port()
+        await self.start_daemon(
+            f"webhook = http://127.0.0.1:{self.http_port}/texts\nwebhook_secret = {SECRET}\n"
+            f"[http]\nlisten = tcp:{api_port}:interface=127.0.0.1\n"
+        )
+        await self.start_box()
+        assert self.daemon is not None
+        asked = {"name": "shop", "person": "alice", "scopes": ["read", "send"], "lines": []}
+        token = (await self.daemon.ask("POST", "/tokens", asked))["token"]
+        elsewhere = Receiver(lambda: 0.0)
+        tcp: Any = reactor
+        port = tcp.listenTCP(0, elsewhere.site(), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        callback = f"http://127.0.0.1:{port.getHost().port}/"
+
+        ids = []
+        for more in ({}, {"dlr_callback": callback}):
+            answer = await treq.post(
+                f"http://127.0.0.1:{api_port}/api/v2.2/messages",
+                json={"data": {"attributes": {"to": SENDERS[0], "body": "hello", **more}}},
+                headers={"Authorization": f"Bearer {token}"},
+                persistent=False,
+            )
+            self.assertEqual(answer.code, 202, await answer.text())
+            ids.append((await answer.json())["data"]["id"])
+        while not self.receiver.taken or self.receiver.taken[-1]["attributes"]["level"] < 2:
+            await pause(0.05)
+        await self.delivered(2)
+        await pause(0.5)
+
+        self.assertEqual({data["type"] for data in self.receiver.taken}, {"delivery_receipt"})
+        self.assertEqual({data["id"] for data in self.receiver.taken}, {ids[0]})
+        last = self.receiver.taken[-1]["attributes"]
+        self.assertEqual((last["status"], last["to"]), ("delivered", [SENDERS[0]]))
+        self.assertEqual(elsewhere.came, [])
 
     async def test_killed_while_posting(self) -> None:
         """A daemon that is killed posts again what it does not know of; its id tells repeats."""
