@@ -30,6 +30,7 @@ from twisted.web.server import Request
 
 from smsbridge.core.directory import World
 from smsbridge.core.hiding import Hidden, Hiding
+from smsbridge.core.message import Direction
 from smsbridge.core.records import LineStatus, MessageRecord
 from smsbridge.core.threads import ConversationQuery, ConversationRecord, Threads, Viewer
 from smsbridge.errors import TemporaryFailure
@@ -172,6 +173,7 @@ class LiveHub(Service):
         self._ring: OrderedDict[_Key, int] = OrderedDict()
         self._pending: dict[_Key, None] = {}
         self._known: OrderedDict[str, None] = OrderedDict()  # messages that were new once
+        self._newest: OrderedDict[str, str] = OrderedDict()  # conversation -> message, as far known
         self._working = False
         self._timer: Any = None
         self._looker = LoopingCall(self._look)
@@ -432,9 +434,9 @@ class LiveHub(Service):
         # What the store said of the past may be older than what is read now.
         records = {**from_store, **await self._read(wanted)}
         present = list(self._listeners)
-        fresh = self._take_note(
-            [records[key[1]] for key in pending if key[0] == "message" and key[1] in records]
-        )
+        changed = [records[key[1]] for key in pending if key[0] == "message" and key[1] in records]
+        fresh = self._take_note(changed)
+        moving = fresh | self._last_ones(changed)
         old = [
             (record.message_id, record.conversation)
             for record in records.values()
@@ -444,7 +446,7 @@ class LiveHub(Service):
         hidden = Hidden()
         if old and persons:
             hidden = await self._hiding.hidden(old, sorted(persons))
-        round_ = _Round(self, records, fresh, hidden)
+        round_ = _Round(self, records, moving, hidden)
         for listener in (*present, *arriving):
             if listener.stream.is_open:
                 found = missed.get(listener)
@@ -505,6 +507,26 @@ class LiveHub(Service):
         while len(self._known) > _KNOWN:
             self._known.popitem(last=False)
         return fresh
+
+    def _last_ones(self, records: Iterable[MessageRecord]) -> set[str]:
+        """
+        Return the ids of those that a list of conversations shows with their tick: sent by one of
+        us, and the newest of their conversation as far as is known.
+        """
+        records = list(records)
+        newest = self._newest
+        for record in records:
+            if record.message_id >= newest.get(record.conversation, ""):
+                newest[record.conversation] = record.message_id
+                newest.move_to_end(record.conversation)
+        while len(newest) > _KNOWN:
+            newest.popitem(last=False)
+        return {
+            record.message_id
+            for record in records
+            if record.direction != Direction.IN
+            and newest.get(record.conversation) == record.message_id
+        }
 
     # -- what a listener missed ------------------------------------------------------------------
 
@@ -645,12 +667,12 @@ class _Round:
         self,
         hub: LiveHub,
         records: Mapping[str, MessageRecord],
-        fresh: Collection[str],
+        moving: Collection[str],
         hidden: Hidden,
     ) -> None:
         self._hub = hub
         self._records = records
-        self._fresh = fresh
+        self._moving = moving  # ids of messages that change how their conversation is listed
         self._hidden = hidden
         self._viewers: dict[tuple[str, tuple[str, ...]], Viewer | None] = {}
         self._conversations: dict[
@@ -680,7 +702,7 @@ class _Round:
             if kind == "conversation" and person in ("", viewer.person):
                 if _may_see(viewer, what):
                     names[what] = None
-            elif kind == "message" and (was_away or what in self._fresh):
+            elif kind == "message" and (was_away or what in self._moving):
                 record = self._records.get(what)
                 if record is not None and sees(viewer, record):
                     names[record.conversation] = None

@@ -129,6 +129,24 @@ class TellingTests(SynchronousTestCase):
         self.assertEqual(told, sorted(told, key=order.index))
         self.assertEqual(told[-1], Status.DELIVERED)
 
+    def test_tick_of_the_last_text_is_told_with_its_conversation(self) -> None:
+        """A list of conversations shows what became of the last text, and of no older one."""
+        request = self.rig.listen("john")
+        older = self.rig.memory.add(status=Status.QUEUED, author="john")
+        self.rig.run()
+        last = self.rig.memory.add(status=Status.QUEUED, author="john")
+        self.rig.run()
+        self.assertEqual(len(request.told("conversation")), 2)
+
+        self.rig.memory.settle(last, Status.SENT)
+        self.rig.run()
+        self.assertEqual(len(request.told("conversation")), 3)
+        self.rig.memory.settle(older, Status.SENT)
+        self.rig.run()
+
+        self.assertEqual(len(request.told("conversation")), 3)
+        self.assertEqual(len(request.told("message")), 4)
+
     def test_hidden_message_does_not_come_back_with_a_tick(self) -> None:
         """Who deleted a text hears nothing of what becomes of it; others do."""
         john, mary = self.rig.listen("john"), self.rig.listen("mary")
