@@ -102,7 +102,7 @@ export default function ContactsPage({ route }) {
 
   const save = async () => {
     try {
-      const blob = await request("GET", "/contacts/export", { as: "blob", timeout_ms: 120_000 });
+      const blob = await request("GET", "/contacts/export", { as: "blob", headers: { Accept: "text/vcard" }, timeout_ms: 120_000 });
       const address = URL.createObjectURL(blob);
       const anchor = document.createElement("a");
       anchor.href = address;
