@@ -47,7 +47,9 @@ KINDS: Final = ("message", "conversation", "contacts", "lines")
 
 _GATHER_S: Final = 0.02
 _AFTER_FAILURE_S: Final = 1.0
-_AT_ONCE: Final = 500  # messages read in one round
+_AT_ONCE: Final = 100  # changes told in one round; the reactor must not stand still for long
+_READ_AT_ONCE: Final = 500
+_REST: Final = 3.0  # times the work of a round: under a flood listeners get a quarter of the time
 _MOST_PENDING: Final = 20_000
 _RING: Final = 2000
 _LINGER_S: Final = 60.0  # how long changes are noted for listeners that went away
@@ -391,9 +393,8 @@ class LiveHub(Service):
     def _round_ended(self, rest_s: float | None, began_s: float) -> None:
         self._working = False
         if self._pending or self._arriving:
-            # As long a rest as the work took, so that listeners cost texts half the time at most.
             took_s = self._reactor.seconds() - began_s
-            self._wake(rest_s if rest_s is not None else max(_GATHER_S, min(took_s, 1.0)))
+            self._wake(rest_s if rest_s is not None else max(_GATHER_S, min(_REST * took_s, 1.0)))
 
     async def _round(self) -> None:
         pending = list(itertools.islice(self._pending, _AT_ONCE))
@@ -483,8 +484,8 @@ class LiveHub(Service):
     async def _read(self, message_ids: Collection[str]) -> dict[str, MessageRecord]:
         found: dict[str, MessageRecord] = {}
         ids = sorted(message_ids)
-        for start in range(0, len(ids), _AT_ONCE):
-            which = MessageFilter(message_ids=tuple(ids[start : start + _AT_ONCE]))
+        for start in range(0, len(ids), _READ_AT_ONCE):
+            which = MessageFilter(message_ids=tuple(ids[start : start + _READ_AT_ONCE]))
             for record in await self._bridge.messages(which, None):
                 found[record.message_id] = record
         return found

@@ -387,7 +387,8 @@ class ResumingTests(SynchronousTestCase):
         request = self.rig.listen("john", "message")
         ids = [self.rig.memory.add() for _ in range(1200)]
 
-        self.rig.run(2)
+        for _ in range(3):
+            self.rig.run()
 
         self.assertEqual([data["id"] for data in request.told("message")], ids)
         numbers = [int(event_id.rsplit("-", 1)[1]) for _, event_id, _ in request.events()]
