@@ -661,7 +661,7 @@ def _raw(request: Request, answer: Raw) -> bytes:
 
 def _failed(request: Request, status: int, errors: list[shapes.Shape]) -> bytes:
     data = shapes.encode({"errors": errors})
-    request.setResponseCode(status)
+    request.setResponseCode(status, _TITLES.get(status, "Error").encode())
     request.setHeader(b"Content-Type", _JSON_API.encode())
     request.setHeader(b"Content-Length", str(len(data)).encode())
     return data
