@@ -24,7 +24,9 @@ from benchmarks.figures import Section, percentile
 from benchmarks.phones import TEXT, number_of_line
 from benchmarks.rig import Bridge, Setup
 from smsbridge.core.message import Direction, Kind, Status
-from smsbridge.store import schema
+from smsbridge.core.routing import conversation
+from smsbridge.store import database, schema
+from smsbridge.store.index import SearchIndex
 
 DESCRIPTION = "start, memory and queries with 1,000,000 messages, 1,000 lines, 50,000 waiting"
 
@@ -114,9 +116,35 @@ def write(path: Path, messages: int, waiting: int, lines: int) -> None:
     rows = _texts(rng, messages, lines, oldest_ms, step_ms, None)
     _insert(connection, rows)
     _insert(connection, _texts(rng, waiting, lines, now_ms - 60_000, 1, now_ms))
+    for statement in _CONVERSATIONS:
+        connection.execute(statement)
     connection.execute("ANALYZE")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
+    _index(path)
+
+
+_CONVERSATIONS = (
+    "INSERT OR REPLACE INTO conversations (conversation, line, parties, last_message_id,"
+    " last_in_id) SELECT conversation, line, substr(conversation, length(line) + 2),"
+    " max(message_id), max(CASE direction WHEN 'in' THEN message_id ELSE '' END)"
+    " FROM messages GROUP BY conversation, line",
+    "INSERT OR IGNORE INTO conversation_parties (party, conversation)"
+    " SELECT parties, conversation FROM conversations",
+)
+
+
+def _index(path: Path) -> None:
+    """Index the words, which a daemon that wrote the texts itself would have done long ago."""
+    writer, reader = database.open_engines(database.url_of(f"sqlite:///{path}", path.parent))
+    reader.dispose()
+    index = SearchIndex()
+    with writer.connect() as connection:
+        while True:
+            with connection.begin():
+                if index(connection, [None], False) == [0]:
+                    break
+    writer.dispose()
 
 
 def queue_texts(path: Path, lines: int, count: int) -> None:
@@ -190,7 +218,7 @@ def _text(
     """Make the rows of a text and of its delivery."""
     own = number_of_line(index)
     person = f"user{index % 4 + 1}"
-    conversation = f"{line} {peer}"
+    name = conversation(line, (peer,))
     destination = f"{person}@example.org" if incoming else peer
     waits = status is Status.QUEUED
     message = {
@@ -201,7 +229,7 @@ def _text(
         "recipients": own if incoming else peer,
         "author": "" if incoming else person,
         "body": body,
-        "conversation": conversation,
+        "conversation": name,
         "segments": 0 if incoming else 1,
         "created_at_ms": at_ms,
         "sent_at_ms": None,
@@ -220,7 +248,7 @@ def _text(
         "line": line,
         "person": person if incoming else "",
         "destination": destination,
-        "order_key": f"{conversation} {destination}",
+        "order_key": f"{name} {destination}",
         "status": str(status),
         "attempts": 0 if waits else 1,
         "due_at_ms": at_ms if waits else None,

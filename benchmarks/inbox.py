@@ -158,7 +158,8 @@ class History:
             _insert(connection, schema.messages, [message for message, _ in batch])
             _insert(connection, schema.deliveries, [delivery for _, delivery in batch])
             with connection.begin():
-                words.insert(connection, [SimpleNamespace(**message) for message, _ in batch])
+                of: list[Any] = [SimpleNamespace(**message) for message, _ in batch]
+                words.insert(connection, of)
         rows = list(self._conversations())
         for start in range(0, len(rows), _BATCH):
             part = rows[start : start + _BATCH]
@@ -279,6 +280,7 @@ class History:
         query = ConversationQuery(viewer=viewer, part="5550")
         yield "conversations with a part of a number", _asks(threads.conversations_txn, query)
         first = conversation(*_one(self._party(0)))
+        which: dict[str, Any]
         for title, which in (
             ("newest", {}),
             ("before one in the middle", {"before_id": middle}),
