@@ -28,7 +28,7 @@ from smsbridge.web.access.passwords import Busy
 from smsbridge.web.access.tokens import Tokens
 from smsbridge.web.api.operation import ApiError
 
-__all__ = ["COOKIE", "Access", "as_api_error"]
+__all__ = ["COOKIE", "Access", "as_api_error", "header"]
 
 #: The name of the session's cookie.
 COOKIE: Final = "smsbridge"
@@ -73,7 +73,7 @@ class Access:
         :raises ApiError: (401) nobody whom we know, (403) a page of somebody else's asks, (429) too
             many wrong guesses from that address.
         """
-        given = request.getHeader("authorization")
+        given = header(request, "authorization")
         if given is not None:
             scheme, _, value = given.strip().partition(" ")
             if scheme.lower() == "bearer":
@@ -156,8 +156,8 @@ class Access:
     def _is_browser(self, request: Request) -> bool:
         """Tell whether a challenge would open a window that asks for a name and a password."""
         return (
-            request.getHeader("x-requested-with") == OUR_PAGES
-            or request.getHeader("sec-fetch-site") == "same-origin"
+            header(request, "x-requested-with") == OUR_PAGES
+            or header(request, "sec-fetch-site") == "same-origin"
             or COOKIE.encode() in request.received_cookies
         )
 
@@ -170,7 +170,7 @@ class Access:
         :raises ApiError: (403) it may be a foreign page that sends it, with the person's cookie.
         """
         self.check_origin(request)
-        if request.getHeader("x-requested-with") != OUR_PAGES:
+        if header(request, "x-requested-with") != OUR_PAGES:
             raise ApiError(
                 403,
                 "csrf",
@@ -184,12 +184,12 @@ class Access:
 
         :raises ApiError: (403) the browser says that a foreign page sends it.
         """
-        site = request.getHeader("sec-fetch-site")
+        site = header(request, "sec-fetch-site")
         if site is not None:
             # Browsers say this to secure addresses and to localhost.
             foreign = site not in ("same-origin", "none")
         else:
-            origin = request.getHeader("origin")
+            origin = header(request, "origin")
             foreign = origin is not None and not self._is_ours(request, origin)
         if foreign:
             raise ApiError(
@@ -200,15 +200,18 @@ class Access:
             )
 
     def _is_ours(self, request: Request, origin: str) -> bool:
-        given = urlsplit(origin)
+        try:
+            given = urlsplit(origin)
+        except ValueError:
+            return False
         if not given.scheme or not given.netloc:
             return False  # "null": a file, a sandboxed frame
         public = urlsplit(self._public_url())
         if (given.scheme, given.netloc.lower()) == (public.scheme, public.netloc.lower()):
             return True
-        hosts = [request.getHeader("host")]
+        hosts = [header(request, "host")]
         if self.trusts(_peer(request)):
-            hosts.append(request.getHeader("x-forwarded-host"))
+            hosts.append(header(request, "x-forwarded-host"))
         return given.netloc.lower() in [host.lower() for host in hosts if host]
 
     def address(self, request: Request) -> str:
@@ -305,6 +308,12 @@ def _span(seconds: int) -> str:
     if seconds < 120:
         return f"{seconds} seconds"
     return f"{math.ceil(seconds / 60)} minutes"
+
+
+def header(request: Request, name: str) -> str | None:
+    """Return a header as text, whatever bytes it has; None without it."""
+    value: bytes | None = request.getHeader(name.encode("ascii"))
+    return None if value is None else value.decode("utf-8", "replace")
 
 
 def _peer(request: Request) -> str:

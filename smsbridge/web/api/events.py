@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from smsbridge.web.access.access import header
 from smsbridge.web.access.caller import Scope
 from smsbridge.web.api.live import KINDS, LiveHub
 from smsbridge.web.api.operation import ApiError, Arguments, Call, operation
@@ -64,5 +65,5 @@ class Events:
                     f"There is no kind of event {kind[:40]!r}; there are: {', '.join(KINDS)}.",
                     parameter="types",
                 )
-        last_id = call.request.getHeader("last-event-id") or arguments.last_event_id
+        last_id = header(call.request, "last-event-id") or arguments.last_event_id
         self._hub.listen(call.request, call.caller, kinds, last_id)

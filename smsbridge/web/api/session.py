@@ -12,7 +12,7 @@ from smsbridge.core.accounts import Session, Token
 from smsbridge.core.attachments import usual_way
 from smsbridge.core.directory import Line
 from smsbridge.web import shapes
-from smsbridge.web.access.access import Access, as_api_error
+from smsbridge.web.access.access import Access, as_api_error, header
 from smsbridge.web.access.brakes import Braked
 from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.access.errors import AccountError
@@ -230,7 +230,7 @@ class Account:
                 call.body.person,
                 call.body.password,
                 keep=call.body.keep,
-                agent=request.getHeader("user-agent") or "",
+                agent=header(request, "user-agent") or "",
                 address=self._access.address(request),
             )
         except (Braked, Busy) as e:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.address import UNIXAddress
 
 from smsbridge.core.directory import Directory
@@ -178,6 +180,56 @@ class CallerTests(AccessTestCase):
         self.assertEqual(self.tables.reads, reads)
 
 
+class AnyBytesTests(AccessTestCase):
+    """Headers that nobody has looked at yet."""
+
+    NAMES = (
+        "authorization",
+        "cookie",
+        "host",
+        "origin",
+        "sec-fetch-site",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-requested-with",
+    )
+    WORDS = (
+        b"Bearer ",
+        b"basic ",
+        b"smsbridge=",
+        b"https://[",
+        b"smsb_" + b"A" * 43,
+        b64encode(b"a:\xff"),
+        b"[::1]:1, %eth0",
+        b"\xff\x80",
+    )
+
+    @given(
+        st.sampled_from(("GET", "POST")),
+        st.dictionaries(
+            st.sampled_from(NAMES),
+            st.lists(st.sampled_from(WORDS) | st.binary(max_size=20), max_size=4).map(b"".join),
+        ),
+        st.booleans(),
+    )
+    def test_is_a_refusal_and_never_a_bug(
+        self, method: str, headers: dict[str, bytes], trusted: bool
+    ) -> None:
+        """Whatever bytes a stranger sends, the answer is 401, 403 or 429."""
+        self.trusted = (HOME,) if trusted else ()
+        asked = request(method)
+        for name, value in headers.items():
+            plain = value.translate(None, b"\r\n\0")
+            asked.requestHeaders.setRawHeaders(name.encode(), [plain])
+        asked.received_cookies.clear()
+        asked.parseCookies()
+
+        error = self.error(self.access.caller(asked), ApiError)
+
+        self.assertIn(error.status, (401, 403, 429))
+        self.access.address(asked)
+
+
 class ForeignPagesTests(AccessTestCase):
     """Requests that a foreign page lets the browser send."""
 
@@ -229,6 +281,7 @@ class ForeignPagesTests(AccessTestCase):
             ({"Origin": "null"}, 403),
             ({"Origin": ""}, 403),
             ({"Origin": "sms.example.org"}, 403),
+            ({"Origin": "https://[sms.example.org"}, 403),
         ):
             self.assertEqual(self.status("POST", {**OURS, **headers}), status, headers)
 

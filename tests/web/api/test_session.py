@@ -85,7 +85,7 @@ class Browser:
         transport = StringTransport(peerAddress=IPv4Address("TCP", self._address, 4711))
         channel.makeConnection(transport)
         head = [f"{method} /api/v2.2{path} HTTP/1.0", *map(": ".join, lines.items()), "", ""]
-        channel.dataReceived("\r\n".join(head).encode() + body)
+        channel.dataReceived("\r\n".join(head).encode("utf-8", "surrogateescape") + body)
         return transport
 
     def log_in(self, person: str = "john", password: str = GOOD, **more: Any) -> Answer:
@@ -201,6 +201,14 @@ class SessionTests(AccountTestCase):
             ([], 422),
         ):
             self.assertEqual(self.browser.ask("POST", "/session", attributes).status, status)
+
+    def test_browser_may_call_itself_anything(self) -> None:
+        """Bytes that are no text are no error."""
+        answer = self.browser.ask(
+            "POST", "/session", {"person": "john", "password": GOOD}, User_Agent="Gr\u00fc\udcff"
+        )
+
+        self.assertEqual(answer.status, 201)
 
     def test_second_login_replaces_the_first(self) -> None:
         """A browser has one session; the one that it forgets ends."""
