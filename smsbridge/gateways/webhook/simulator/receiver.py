@@ -72,7 +72,7 @@ class Receiver(Resource):
         return [
             post.document["data"]
             for post in self.came
-            if 200 <= post.status < 300 and not post.repeated
+            if 200 <= post.status < 300 and not post.repeated and "data" in post.document
         ]
 
     def render_POST(self, request: Request) -> Any:
