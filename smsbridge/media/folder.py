@@ -118,11 +118,10 @@ class Folder:
         """Return where a file's small picture is, if it was made."""
         return self._thumbs / digest[:2] / f"{digest}.jpg"
 
-    def write_thumbnail(self, digest: str, data: bytes) -> Path:
-        """Keep a small picture."""
+    def place_thumbnail(self, path: Path, digest: str) -> Path:
+        """Keep a small picture; it can be made again, so nothing is flushed."""
         final = self.thumbnail(digest)
         final.parent.mkdir(mode=0o700, exist_ok=True)
-        path = self.write(data)
         os.replace(path, final)
         return final
 

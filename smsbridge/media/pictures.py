@@ -152,7 +152,5 @@ def _jpeg(image: Image.Image, quality: int, profile: bytes | None) -> bytes:
     to = io.BytesIO()
     # What a copy still knows of its source, such as a comment or where it was taken, stays behind.
     image.info = {}
-    image.save(
-        to, "JPEG", quality=quality, optimize=True, progressive=True, icc_profile=profile, exif=b""
-    )
+    image.save(to, "JPEG", quality=quality, icc_profile=profile, exif=b"")
     return to.getvalue()

@@ -44,6 +44,7 @@ from smsbridge.media.content import (
 from smsbridge.media.fetch import Fetcher, Resolve
 from smsbridge.media.folder import Folder, Measured
 from smsbridge.media.links import Expired, NoLink, Signer, load_key, split
+from smsbridge.media.painter import Painter
 
 __all__ = ["MediaSettings", "MediaStatistics", "MediaStore"]
 
@@ -57,7 +58,6 @@ _SWEPT_AT_ONCE: Final = 500
 _MOST_SWEEPS: Final = 20
 _PARTS: Final = 256  # of the folder; one is compared with the rows at each sweep
 _THREADS: Final = 3
-_PICTURES_AT_ONCE: Final = 2
 _FETCHES_AT_ONCE: Final = 16
 _MOST_WAITING: Final = 100
 _MOST_REMEMBERED: Final = 20_000
@@ -117,7 +117,7 @@ class MediaStore(Service):
         self._fetcher = Fetcher(reactor, lambda: settings().allow_private, resolve)
         self._signer: Signer | None = None
         self._threads: ThreadPool | None = None
-        self._pictures = DeferredSemaphore(_PICTURES_AT_ONCE)
+        self._painter = Painter(reactor)
         self._fetches = DeferredSemaphore(_FETCHES_AT_ONCE)
         self._thumbnails: dict[str, Deferred[Path]] = {}  # being made
         self._sizes: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -140,6 +140,7 @@ class MediaStore(Service):
         self._signer = Signer(load_key(self._folder.path / "key"))
         self._threads = ThreadPool(0, _THREADS, "smsbridge-media")
         self._threads.start()
+        self._painter.start()
         super().startService()
         self.statistics.cap = self._settings().cap_bytes
         self._ledger.newest(_MOST_REMEMBERED).addCallbacks(
@@ -158,6 +159,7 @@ class MediaStore(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        await self._painter.stop()
         threads, self._threads = self._threads, None
         if threads is not None:
             # Its last answers come through the reactor, so the wait must not be there.
@@ -403,8 +405,7 @@ class MediaStore(Service):
             raise Refused("bad-file", "There is no small picture of this file.")
         making = self._thumbnails.get(record.digest)
         if making is None:
-            self._check_waiting()
-            making = self._pictures.run(self._in_thread, self._make_thumbnail, record.digest)
+            making = Deferred.fromCoroutine(self._make_thumbnail(record.digest))
             self._thumbnails[record.digest] = making
             making.addBoth(self._made, record.digest)
         waiting: Deferred[Path] = Deferred()
@@ -420,15 +421,13 @@ class MediaStore(Service):
         del self._thumbnails[digest]
         return result
 
-    def _make_thumbnail(self, digest: str) -> Path:
-        data = pictures.thumbnail(self._folder.file(digest))
-        return self._folder.write_thumbnail(digest, data)
-
-    def _check_waiting(self) -> None:
-        if len(self._pictures.waiting) >= _MOST_WAITING:
-            raise TemporaryFailure(
-                "throttled", "There are many pictures to make; try again in a moment."
-            )
+    async def _make_thumbnail(self, digest: str) -> Path:
+        made = self._folder.upload_path()
+        try:
+            await self._painter.thumbnail(self._folder.file(digest), made)
+            return await self._in_thread(self._folder.place_thumbnail, made, digest)
+        finally:
+            made.unlink(missing_ok=True)
 
     def fit(self, media: Media, limit_bytes: int) -> Deferred[Media]:
         """See `Files.fit`."""
@@ -451,18 +450,19 @@ class MediaStore(Service):
             )
         if not is_picture(media.content_type):
             raise Refused("too-large", f"The file is too large: {too_large}.")
-        self._check_waiting()
+        made = self._folder.upload_path()
         try:
-            made = await self._pictures.run(self._in_thread, pictures.fitted, path, limit_bytes)
+            if not await self._painter.fit(path, made, limit_bytes):
+                raise Refused("too-large", f"The picture cannot be made so small: {too_large}.")
+            # It is a JPEG now, and called so.
+            name = media.name.rpartition(".")[0] or media.name
+            return await self._keep(made, name, "image/jpeg", False)
         except pictures.BadPicture:
             raise Refused(
                 "too-large", f"The picture is too large: {too_large}. It cannot be made smaller."
             ) from None
-        if made is None:
-            raise Refused("too-large", f"The picture cannot be made so small: {too_large}.")
-        # It is a JPEG now, and called so.
-        name = media.name.rpartition(".")[0] or media.name
-        return await self._keep(made[0], name, "image/jpeg", False)
+        finally:
+            made.unlink(missing_ok=True)
 
     # -- fetching --------------------------------------------------------------------------------
 
