@@ -3,8 +3,7 @@ The media store of the running daemon; provides `core.files.Files`.
 
 Bytes lie in a folder (`folder`), rows about them in the database (`core.files.Ledger`).  A file is
 on the disk and its row committed before anybody hears that it is kept.  The same content is kept
-once.  What blocks runs in a few threads; of the work on pictures, which takes memory as well, only
-little at once.
+once.  What blocks runs in a few threads, the work on pictures in processes (`painter`).
 
 A file goes when no message has named it for a day: uploads that were never sent, and what messages
 had that were purged.
