@@ -280,14 +280,14 @@ class History:
         query = ConversationQuery(viewer=viewer, part="5550")
         yield "conversations with a part of a number", _asks(threads.conversations_txn, query)
         first = conversation(*_one(self._party(0)))
-        which: dict[str, Any]
-        for title, which in (
+        places: tuple[tuple[str, dict[str, Any]], ...] = (
             ("newest", {}),
             ("before one in the middle", {"before_id": middle}),
             ("after one in the middle", {"after_id": middle}),
             ("around one in the middle", {"around_id": middle}),
             ("the very first", {"after_id": "0"}),
-        ):
+        )
+        for title, which in places:
             thread = ThreadQuery(viewer=viewer, conversation=first, **which)
             yield (
                 f"thread of {len(self.ids_of_first):,} texts, {title}",
