@@ -1,4 +1,4 @@
-"""Tests of how the page opens: all modules that it needs are named in it, so that they come at once."""
+"""Tests of how the page opens: the modules that it needs are named in it and come at once."""
 
 import re
 from pathlib import Path
