@@ -498,7 +498,7 @@ def _query(request: Request, declared: Operation) -> Any:
     except UnicodeDecodeError:
         raise ApiError(400, "bad-request", "The query of the address is not UTF-8.") from None
     if declared.query is None:
-        if given and not declared.body_type:
+        if given:
             name = next(iter(given))
             raise ApiError(
                 400, "bad-request", f"There is no query argument {name!r} here.", parameter=name
