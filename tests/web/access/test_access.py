@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import UNIXAddress
 
@@ -204,6 +204,7 @@ class AnyBytesTests(AccessTestCase):
         b"\xff\x80",
     )
 
+    @settings(max_examples=min(1000, settings().max_examples))  # each asks a database
     @given(
         st.sampled_from(("GET", "POST")),
         st.dictionaries(
