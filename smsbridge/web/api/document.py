@@ -374,9 +374,7 @@ def _operation(
         tags.p(tags.strong(operation["summary"], ".")),
     ]
     inside.extend(
-        tags.p(*_words(text))
-        for text in operation.get("description", "").split("\n\n")
-        if text
+        tags.p(*_words(text)) for text in operation.get("description", "").split("\n\n") if text
     )
     rows = [
         (each["name"], each["in"], _kind(document, each["schema"]), each.get("description", ""))
