@@ -70,8 +70,9 @@ def first_id_at(at_ms: int) -> str:
 def messages_txn(connection: Connection, query: MessageQuery) -> list[MessageRecord]:
     """List messages with their deliveries, oldest first."""
     conditions: list[ColumnElement[bool]] = []
+    of_line = _m.line == query.line
     if query.line:
-        conditions.append(_m.line == query.line)
+        conditions.append(of_line)
     if query.person:
         conditions.append(
             or_(
@@ -88,11 +89,15 @@ def messages_txn(connection: Connection, query: MessageQuery) -> list[MessageRec
     order = _m.message_id if query.after_id else _m.message_id.desc()
     if query.number:
         names = list(connection.execute(_with_number, {"number": query.number}).scalars())
+        if query.line:
+            names = [name for name in names if name.startswith(f"{query.line}|")]
         if query.limit is None or len(names) > _MOST_NAMES:
             conditions.append(_m.conversation.in_(_with_number))
         else:
             # Each conversation by its index: together they would be read whole, or all messages.
-            wanted = select(_m.message_id).where(*conditions).order_by(order).limit(query.limit)
+            # The line is in their names; asked for too, its index may be taken instead.
+            others = [each for each in conditions if each is not of_line]
+            wanted = select(_m.message_id).where(*others).order_by(order).limit(query.limit)
             found: list[str] = []
             for name in names:
                 found.extend(connection.execute(wanted.where(_m.conversation == name)).scalars())

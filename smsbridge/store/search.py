@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, text
 
 from smsbridge.core.entries import MessageQuery
 from smsbridge.core.records import MessageRecord
@@ -38,10 +38,10 @@ __all__ = ["search_txn"]
 _LAST: Final = "g"  # above every id
 _RECENT: Final = 4000  # newest texts that are looked through before the index is asked
 _FEWEST: Final = 100  # of them for each line
-_UNINDEXED: Final = 20_000  # texts that are looked through because they are not indexed yet
+_UNINDEXED: Final = 50_000  # texts that are looked through because they are not indexed yet
 _PAGE: Final = 500  # texts that the index is asked for at once
 _PAGES: Final = 20
-_MOST_CONVERSATIONS: Final = 500  # with a party, whose texts are found
+_MOST_CONVERSATIONS: Final = 1000  # with a party, whose texts are found
 _MOST_MARKS: Final = 20  # lines that the index is asked for
 _NUMBER: Final = re.compile(r"\s*\+?[\d\s()./-]+")
 _FEWEST_DIGITS: Final = 3
@@ -93,7 +93,9 @@ def _with_words(connection: Connection, query: SearchQuery, words: tuple[str, ..
         row = connection.execute(
             select(_c.line, _c.parties).where(_c.conversation == query.conversation)
         ).first()
-        if row is None or not may_see(viewer, row.line, row.parties):
+        if row is None or query.line not in ("", row.line):
+            return []
+        if not may_see(viewer, row.line, row.parties):
             return []
     return found
 
@@ -101,8 +103,7 @@ def _with_words(connection: Connection, query: SearchQuery, words: tuple[str, ..
 def _sources(viewer: Viewer, line: str, conversation: str) -> list[ColumnElement[bool]]:
     """Make a condition for each part of what the viewer may see that an index puts in order."""
     if conversation:
-        found: ColumnElement[bool] = _m.conversation == conversation
-        return [and_(found, _m.line == line) if line else found]
+        return [_m.conversation == conversation]
     sources: list[ColumnElement[bool]] = [
         _m.line == each for each in viewer.lines if line in ("", each)
     ]
@@ -120,27 +121,45 @@ def _indexed(
     connection: Connection, query: SearchQuery, words: tuple[str, ...], before: str, limit: int
 ) -> list[str]:
     """Find texts older than one by the index."""
-    viewer = query.viewer
-    conditions: list[ColumnElement[bool]] = [_m.message_id < before, not_hidden(viewer.person)]
-    conditions.append(or_(*_sources(viewer, query.line, query.conversation)))
     dialect = connection.dialect.name
     if dialect == "sqlite":
-        pages = _sqlite_pages(connection, query, words, before, conditions)
+        pages = _sqlite_pages(connection, query, words, before)
     elif dialect == "postgresql":
         terms = [f"'{word}':*" for word in words] + _marks(query, " | ", "'{}'")
         matches = "words @@ cast(:asked AS tsquery)"
-        pages = _server_pages(connection, conditions, before, matches, " & ".join(terms))
+        pages = _server_pages(connection, query, before, matches, " & ".join(terms))
     else:
         terms = [f"+{word}*" for word in words]
         terms += [f"+{mark}" for mark in _marks(query, " ", "{}")]
         matches = "match(words) against (:asked IN BOOLEAN MODE)"
-        pages = _server_pages(connection, conditions, before, matches, " ".join(terms))
+        pages = _server_pages(connection, query, before, matches, " ".join(terms))
     found: list[str] = []
     for page in pages:
-        found.extend(row.message_id for row in page if holds(row.body, words))
+        found.extend(
+            row.message_id
+            for row in page
+            if row.message_id < before and _is_asked_for(query, row) and holds(row.body, words)
+        )
         if len(found) >= limit:
             break
     return found
+
+
+# What is read by its id is sifted here: given the line too, SQLite may read all of the line.
+_texts = select(
+    *(_m.message_id, _m.line, _m.conversation, _m.author, _m.recipients, _m.body)
+).where(not_hidden(bindparam("person")))
+_texts_by_id = _texts.where(_m.message_id.in_(bindparam("ids", expanding=True)))
+
+
+def _is_asked_for(query: SearchQuery, row: Any) -> bool:
+    """Tell whether a text is the viewer's, and where it is searched."""
+    if query.line not in ("", row.line) or query.conversation not in ("", row.conversation):
+        return False
+    if row.line:
+        return row.line in query.viewer.lines
+    person = query.viewer.person
+    return bool(person) and person in (row.author, *row.recipients.split("\n"))
 
 
 def _marks(query: SearchQuery, between: str, each: str) -> list[str]:
@@ -155,11 +174,7 @@ def _marks(query: SearchQuery, between: str, each: str) -> list[str]:
 
 
 def _server_pages(
-    connection: Connection,
-    conditions: Sequence[ColumnElement[bool]],
-    before: str,
-    matches: str,
-    asked: str,
+    connection: Connection, query: SearchQuery, before: str, matches: str, asked: str
 ) -> Iterator[Sequence[Any]]:
     # A query of its own, in two parts for PostgreSQL: otherwise the planner may walk all messages
     # by their id.
@@ -173,11 +188,8 @@ def _server_pages(
             connection.execute(hits, {"asked": asked, "below": before, "most": _PAGE}).scalars()
         )
         if ids:
-            yield connection.execute(
-                select(_m.message_id, _m.body)
-                .where(_m.message_id.in_(padded(ids)), *conditions)
-                .order_by(_m.message_id.desc())
-            ).all()
+            values = {"person": query.viewer.person, "ids": padded(ids)}
+            yield connection.execute(_texts_by_id, values).all()
         if len(ids) < _PAGE:
             return
         before = ids[-1]
@@ -187,19 +199,17 @@ def _server_pages(
 
 
 def _sqlite_pages(
-    connection: Connection,
-    query: SearchQuery,
-    words: tuple[str, ...],
-    before: str,
-    conditions: Sequence[ColumnElement[bool]],
+    connection: Connection, query: SearchQuery, words: tuple[str, ...], before: str
 ) -> Iterator[Sequence[Any]]:
-    if not has_index(connection):
+    person = query.viewer.person
+    usable = has_index(connection)
+    newest = connection.execute(_newest_row).scalar() or 0
+    # What is not indexed yet; without an index as many of the newest as can be looked through.
+    upto = max(indexed_upto(connection) if usable else 0, newest - _UNINDEXED)
+    if upto < newest:
+        yield connection.execute(_not_indexed, {"person": person, "upto": upto}).all()
+    if not usable:
         return
-    texts = select(_m.message_id, _m.body).where(*conditions)
-    not_indexed = text("messages.rowid > :upto").bindparams(upto=indexed_upto(connection))
-    yield connection.execute(
-        texts.where(not_indexed).order_by(text("messages.rowid DESC")).limit(_UNINDEXED)
-    ).all()
     asked = " AND ".join([*(f'"{word}"*' for word in words), *_marks(query, " OR ", '"{}"')])
     below = document_of(before)
     for _ in range(_PAGES):
@@ -211,12 +221,17 @@ def _sqlite_pages(
         if documents:
             ids = _ids_of(connection, documents)
             if ids:
-                yield connection.execute(texts.where(_m.message_id.in_(padded(ids)))).all()
+                values = {"person": person, "ids": padded(ids)}
+                yield connection.execute(_texts_by_id, values).all()
         if len(documents) < _PAGE:
             return
         below = documents[-1] - 1
 
 
+_not_indexed = _texts.where(text("messages.rowid > :upto")).with_hint(
+    messages, "NOT INDEXED", "sqlite"
+)
+_newest_row = text("SELECT max(rowid) FROM messages")
 _documents = text(
     "SELECT rowid FROM message_words WHERE message_words MATCH :asked AND rowid <= :below"
     " ORDER BY rowid DESC LIMIT :most"
@@ -262,7 +277,8 @@ def _with_parties(connection: Connection, query: SearchQuery) -> list[str]:
         conditions.append(or_(*matches))
     if query.conversation:
         conditions.append(_c.conversation == query.conversation)
-    conditions.append(_c.line == query.line if query.line else _c.line.in_(("", *viewer.lines)))
+    elif names is None:
+        conditions.append(_c.line == query.line if query.line else _c.line.in_(("", *viewer.lines)))
     before = query.before_id or _LAST
     statement = (
         select(_c.conversation, _c.line, _c.parties, _c.last_message_id)
@@ -274,7 +290,7 @@ def _with_parties(connection: Connection, query: SearchQuery) -> list[str]:
     for row in connection.execute(statement).all():
         if len(newest) == query.limit and row.last_message_id < newest[0]:
             break  # none that follows has a newer one
-        if not may_see(viewer, row.line, row.parties):
+        if query.line not in ("", row.line) or not may_see(viewer, row.line, row.parties):
             continue
         for message_id in connection.execute(
             select(_m.message_id)

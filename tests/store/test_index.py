@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from twisted.internet.defer import Deferred
@@ -105,10 +105,10 @@ class SearchIndexTests(SynchronousTestCase):
         self.assertEqual(self.found("needle"), ["needle two", "needle one"])
 
     def test_without_fts5_the_newest_are_searched(self) -> None:
-        """A SQLite that lacks the index still finds what came lately."""
+        """Without an index the texts themselves are looked through, as far as that is bearable."""
         self.take("needle one", *(f"hay {n}" for n in range(150)), "needle two")
 
-        self.assertEqual(self.found("needle"), ["needle two"])
+        self.assertEqual(self.found("needle"), ["needle two", "needle one"])
 
     def test_survives_a_vacuum(self) -> None:
         """Numbering the rows anew neither loses nor doubles a text."""
@@ -142,6 +142,7 @@ class SearchIndexTests(SynchronousTestCase):
             self.assertEqual(indexed_upto(connection), 1)
         self.assertEqual(self.hits("needle"), 1)
 
+    @settings(max_examples=300)  # each asks the database dozens of times
     @given(st.text(max_size=40))
     def test_any_input_is_a_search(self, typed: str) -> None:
         """Nothing that is typed is an error of the database."""
