@@ -72,6 +72,18 @@ class IInbox(Interface):
         :raises TemporaryFailure: (likewise) the store is out of reach; do not acknowledge.
         """
 
+    def accept_each(incoming: FromPerson) -> Deferred[list[Accepted]]:
+        """
+        Store a text as one message for each recipient, each in the conversation with that one.
+
+        All of it is checked before anything is stored.  Fires after the commit, with the messages
+        in the order of the recipients; a repeat gives the first ones again.
+
+        :raises Refused: (as the Deferred's failure) the door says no; nothing was stored.
+        :raises TemporaryFailure: (likewise) the store is out of reach; repeat it with the same
+            `dedup_key`.
+        """
+
     def preview(incoming: FromPerson) -> Preview:
         """
         Return what `accept` would make of a text, without keeping or counting anything.

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -97,6 +97,15 @@ class StubInbox:
             return Accepted(message_id=message_id)
 
         return self._do(keep)
+
+    def accept_each(self, incoming: FromPerson) -> Deferred[list[Accepted]]:
+        """See `IInbox.accept_each`."""
+        return gatherResults(
+            [
+                self.accept(attrs.evolve(incoming, recipients=(recipient,), dedup_key=""))
+                for recipient in incoming.recipients
+            ]
+        )
 
     def preview(self, incoming: FromPerson) -> Preview:
         """See `IInbox.preview`."""

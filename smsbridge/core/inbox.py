@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from attrs import evolve, frozen
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -86,6 +86,23 @@ class _Plan:
     def segments(self) -> int:
         """The segments that each number gets."""
         return self.counted.segments if self.counted is not None else 0
+
+    def apart(self, incoming: FromPerson) -> Iterator[tuple[str, _Plan]]:
+        """Yield each recipient with the plan of a message to it alone."""
+        line = self.outbound.line
+        for number in self.outbound.numbers:
+            yield number, evolve(self, outbound=Outbound(line, (number,), ()), targets=())
+        for person, addresses in self.targets:
+            yield (
+                person.label,
+                evolve(
+                    self,
+                    outbound=Outbound(None, (), (person,)),
+                    targets=((person, addresses),),
+                    sender=incoming.sender or incoming.person,
+                    counted=None,
+                ),
+            )
 
 
 @implementer(IInbox)
@@ -269,12 +286,42 @@ class Inbox:
         ):
             raise Refused("unsupported", "The id of this message is too long to report on it.")
         plan = self._plan(incoming, now_ms)
+        if plan.line is not None:
+            self._check_rates(incoming.person, plan.line, plan, now_ms)
+        return self._accept_plan(incoming, plan, now_ms)
+
+    def accept_each(self, incoming: FromPerson) -> Deferred[list[Accepted]]:
+        """See `IInbox.accept_each`."""
+        now_ms = self._now_ms()
+        gateway = _gateway_of(incoming, self._world)
+        try:
+            plan = self._plan(incoming, now_ms)
+            key = incoming.dedup_key
+            parts = {f"{key} {name}" if key else name: part for name, part in plan.apart(incoming)}
+            known = [self._recent.get((gateway, each)) for each in parts] if key else [None]
+            repeated = [each[0] for each in known if each is not None and each[1] > now_ms]
+            if len(repeated) == len(parts):
+                self._counts.repeated[gateway] += len(repeated)
+                return succeed([Accepted(message_id=each, duplicate=True) for each in repeated])
+            if plan.line is not None:
+                self._check_rates(incoming.person, plan.line, plan, now_ms)
+        except Refused as e:
+            self._counts.refused[gateway, e.reason] += 1
+            return fail(e)
+        accepting = [
+            self._accept_plan(evolve(incoming, dedup_key=name if key else ""), part, now_ms)
+            for name, part in parts.items()
+        ]
+        return gatherResults(accepting, consumeErrors=True).addErrback(_first_error)
+
+    def _accept_plan(self, incoming: FromPerson, plan: _Plan, now_ms: int) -> Deferred[Accepted]:
+        """Store what was decided, within all limits, and queue its deliveries."""
+        origin = incoming.origin
+        gateway = origin.gateway if origin is not None else ""
         outbound, line, body, due_at_ms = plan.outbound, plan.line, plan.body, plan.due_at_ms
         segments = plan.segments
         # What is sent later must not hold up what is written meanwhile.
         apart = f" at {due_at_ms}" if due_at_ms > now_ms else ""
-        if line is not None:
-            self._check_rates(incoming.person, line, plan, now_ms)
         message_id = self._new_id()
         recipients = (*outbound.numbers, *(person.label for person in outbound.persons))
         sender = plan.sender
@@ -733,6 +780,14 @@ def _without(body: str, charset: Charset) -> int:
 def _sentence(text: str) -> str:
     text = text.strip()
     return text if text.endswith(".") else f"{text}."
+
+
+def _first_error(failure: Failure) -> Failure:
+    """Unwrap what `gatherResults` failed with."""
+    failure.trap(FirstError)
+    error = failure.value
+    assert isinstance(error, FirstError)
+    return error.subFailure
 
 
 def _nothing(_: Any) -> None:

@@ -484,6 +484,68 @@ class FromPersonTests(InboxCase):
         )
 
 
+class EachTests(InboxCase):
+    """One text to several, each alone."""
+
+    def each(self, body: str, *recipients: str, **more: Any) -> Deferred[list[Accepted]]:
+        """Let John send a text to each."""
+        return self.inbox.accept_each(
+            FromPerson(person="john", recipients=recipients, body=body, **more)
+        )
+
+    def test_everybody_gets_a_message_of_their_own(self) -> None:
+        """In the conversation where their answers will be."""
+        accepted = self.committed(self.each("hi", NUMBER, OTHER, "jane"))
+
+        records = self.rig.store.records()
+        self.assertEqual([each.message_id for each in accepted], [r.message_id for r in records])
+        self.assertEqual(
+            [(r.conversation, r.sender, r.recipients) for r in records],
+            [
+                (f"one|{NUMBER}", "+12025550100", (NUMBER,)),
+                (f"one|{OTHER}", "+12025550100", (OTHER,)),
+                ("|jane,john", "john", ("jane",)),
+            ],
+        )
+        self.assertEqual(
+            [[d.to for d in r.deliveries] for r in records], [[NUMBER], [OTHER], [JANE]]
+        )
+        self.assertEqual(self.inbox.daily.of("one", NOW), 2)
+
+    def test_all_or_nothing(self) -> None:
+        """A number that is none keeps the others from getting it; so does a cap."""
+        self.assertEqual(self.refusal(self.each("hi", NUMBER, "12")).reason, "invalid-number")
+        self.with_line(daily_cap=1)
+        self.assertEqual(self.refusal(self.each("hi", NUMBER, OTHER)).reason, "daily-cap")
+
+        self.assertEqual(self.rig.commit(), 0)
+        self.assertEqual(sum(self.rig.counts.refused.values()), 2)
+
+    def test_a_burst_may_be_larger_than_what_is_saved(self) -> None:
+        """As one message to many; the next text waits the longer."""
+        self.with_person(rate=0.01, burst=1)
+        self.committed(self.each("hi", NUMBER, OTHER))
+
+        self.assertEqual(self.refusal(self.each("more", NUMBER)).reason, "throttled")
+
+    def test_a_repeat_is_the_same_messages(self) -> None:
+        """Each recipient has a key of its own; a repeat is answered before any limit."""
+        self.with_person(rate=0.01, burst=1)
+        first = self.committed(self.each("hi", NUMBER, OTHER, dedup_key="k"))
+        again = self.committed(self.each("hi", NUMBER, OTHER, dedup_key="k"))
+
+        self.assertEqual([each.message_id for each in again], [each.message_id for each in first])
+        self.assertEqual({each.duplicate for each in again}, {True})
+        self.assertEqual(len(self.rig.store.records()), 2)
+        self.assertEqual(self.inbox.daily.of("one", NOW), 2)
+
+    def test_a_store_that_fails_is_told_as_it_is(self) -> None:
+        """The caller may repeat it."""
+        self.rig.store.writer.fails["Accept"] = TemporaryFailure("internal")
+
+        self.failureResultOf(self.each("hi", NUMBER, OTHER), TemporaryFailure)
+
+
 class BlockTests(InboxCase):
     """Numbers from which persons want nothing."""
 

@@ -40,7 +40,7 @@ __all__ = ["DESKTOP", "PHONE", "Chromium", "Window", "chromium", "in_browser", "
 
 DESKTOP: Final = (1280, 800)
 PHONE: Final = (390, 844)
-PATIENCE_MS: Final = 8000
+PATIENCE_MS: Final = 15_000
 
 _ARGUMENTS: Final = (
     "--no-sandbox",

@@ -97,7 +97,8 @@ class NewText(Body):
 
     ``to``: a number, a short code, ``@handle`` of a group of contacts, a person's name, or a list
     of these.  ``from`` (our number or the line's name) or ``line`` says on which line; default: the
-    first of the caller.
+    first of the caller.  ``group`` makes one conversation of several; with ``false`` each recipient
+    gets a message of its own, and the first of them is answered with.
     """
 
     to: Recipients
@@ -200,7 +201,10 @@ class Messages:
         if call.query.test:
             preview = self._backend.inbox.preview(incoming)
             return Answer(200, {"data": self._shapes.preview(preview)})
-        accepted = await self._backend.inbox.accept(incoming)
+        if call.body.group is False:
+            accepted, *_ = await self._backend.inbox.accept_each(incoming)
+        else:
+            accepted = await self._backend.inbox.accept(incoming)
         if not accepted.duplicate and _wants_little(call):
             call.request.setHeader(b"Preference-Applied", b"return=minimal")
             return {"data": self._shapes.reference(accepted.message_id)}
@@ -208,7 +212,7 @@ class Messages:
         if record is None:
             # The caller deleted it for himself meanwhile.
             return {"data": self._shapes.reference(accepted.message_id)}
-        if accepted.duplicate and not self._is_repeat(record, incoming):
+        if accepted.duplicate and not self._is_repeat(record, incoming, call.body.group is False):
             raise ApiError(
                 409,
                 "other-text",
@@ -216,7 +220,7 @@ class Messages:
             )
         return {"data": self._shapes.message(record, viewer)}
 
-    def _is_repeat(self, record: MessageRecord, incoming: FromPerson) -> bool:
+    def _is_repeat(self, record: MessageRecord, incoming: FromPerson, apart: bool) -> bool:
         """Tell whether a stored message can have come of the same request."""
         world = self._backend.world
         body = storable(incoming.body)
@@ -226,7 +230,11 @@ class Messages:
             return record.body == body
         recipients = {*outbound.numbers, *(person.label for person in outbound.persons)}
         return (
-            set(record.recipients) == recipients
+            (
+                set(record.recipients) <= recipients
+                if apart
+                else set(record.recipients) == recipients
+            )
             and record.line == (outbound.line.label if outbound.line is not None else "")
             and (
                 bool(record.media) == bool(incoming.media)

@@ -70,6 +70,21 @@ class SendTests(ApiTestCase):
         self.assertEqual(attributes["media_urls"], [attributes["media"][0]["url"]])
         self.assertTrue(attributes["is_mms"])
 
+    def test_several_recipients_each_alone(self) -> None:
+        """Everybody has a message in the own conversation; a repeat makes no more of them."""
+        for _ in range(2):
+            first = self.post(
+                "/messages",
+                {"to": [NUMBER, OTHER], "body": "hi", "group": False},
+                202,
+                idempotency_key="each",
+            )["data"]
+
+        listed = self.get("/messages")["data"]
+        self.assertEqual([each["attributes"]["to"] for each in listed], [[OTHER], [NUMBER]])
+        self.assertEqual(first["attributes"]["to"], [NUMBER])
+        self.assertEqual(len(self.get("/conversations")["data"]), 2)
+
     def test_several_recipients_are_one_message(self) -> None:
         """A list, or a text with commas, is one message with a delivery for each number."""
         for to in ([NUMBER, "(202) 555-0124"], f"{NUMBER}, {OTHER}"):
