@@ -21,6 +21,7 @@ __all__ = [
     "ANN",
     "ANN_SHOWN",
     "BOB",
+    "BOB_SHOWN",
     "PASSWORD",
     "InboxCase",
     "bubble",
@@ -35,6 +36,7 @@ PASSWORD = "not-a-secret-at-all"
 ANN = "+12025550123"
 ANN_SHOWN = "(202) 555-0123"
 BOB = "+12025550124"
+BOB_SHOWN = "(202) 555-0124"
 
 CONFIGURATION = """
 [http]

@@ -13,6 +13,7 @@ from tests.end_to_end.inbox import (
     ANN,
     ANN_SHOWN,
     BOB,
+    BOB_SHOWN,
     PASSWORD,
     InboxCase,
     bubble,
@@ -22,8 +23,6 @@ from tests.end_to_end.inbox import (
     row,
     write,
 )
-
-FAILS = "+12025550155"  # the demo line fails numbers that end so
 
 
 class LoginTests(InboxCase):
@@ -160,6 +159,21 @@ class TextTests(InboxCase):
 
         expect(bubble(page, "dinner at eight").first).to_contain_text("Delivered")
         expect(page.get_by_label("Conversation with").get_by_text("2 people")).to_be_visible()
+
+    @in_browser
+    def test_each_alone(self) -> None:
+        """One text to two stands in the conversation with each, where the answers will be."""
+        box = self.start_box()
+        window = self.logged_in()
+        page = window.page
+        new_text(page, ANN, BOB)
+        write(page, "same to you", send=True)
+
+        for shown in (ANN_SHOWN, BOB_SHOWN):
+            expect(row(page, shown)).to_contain_text("same to you")
+            row(page, shown).click()
+            expect(bubble(page, "same to you")).to_contain_text("Delivered")
+        self.assertEqual({each.num for each in box.box.journal.radiated}, {ANN, BOB})
 
     @in_browser
     def test_picture_out_and_in(self) -> None:
