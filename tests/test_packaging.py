@@ -27,6 +27,8 @@ DISTRIBUTIONS = {
     "service_identity": "service-identity",
     "uuid_utils": "uuid-utils",
     "zope": "zope-interface",
+    "PIL": "pillow",
+    "argon2": "argon2-cffi",
 }
 
 #: Database drivers: an extra each, because an installation needs one of them or none.
