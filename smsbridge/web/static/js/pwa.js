@@ -4,8 +4,9 @@
  */
 import { Banner, format, toast } from "./kit/index.js";
 import { html } from "./lib/preact.js";
+import * as live from "./live.js";
 import { go, route } from "./router.js";
-import { connection, createStore, useStore } from "./state.js";
+import { connection, createStore, shared, useStore } from "./state.js";
 
 /**
  * kept_at: when the answers that are shown without the network came, "" while all is fresh.
@@ -14,6 +15,7 @@ import { connection, createStore, useStore } from "./state.js";
 export const worker = createStore({ kept_at: "", install: null });
 
 const CHECK_EVERY_MS = 60 * 60_000;
+const LOOK_AGAIN_MS = 5000;
 
 /** Register the worker and follow it; called once by the app. */
 export function start() {
@@ -22,16 +24,28 @@ export function start() {
     worker.set({ install: event });
   });
   addEventListener("appinstalled", () => worker.set({ install: null }));
-  connection.subscribe((now) => now.stream === "open" && worker.set({ kept_at: "" }));
+  connection.subscribe((now) => now.stream === "open" && fresh());
   route.subscribe(closeShown);
   if (!("serviceWorker" in navigator)) return;
   navigator.serviceWorker.addEventListener("message", ({ data }) => {
-    if (data?.kind === "kept-answer") worker.set({ kept_at: data.kept_at });
+    if (data?.kind === "kept-answer") {
+      worker.set({ kept_at: data.kept_at });
+      // One answer that failed while news still come: the next ones are fresh.
+      if (connection.get().stream === "open") setTimeout(fresh, LOOK_AGAIN_MS);
+    }
     if (data?.kind === "open") go(data.fragment);
   });
   navigator.serviceWorker.register("/sw.js").then((registration) => registration && follow(registration), () => {
     // A private window or an address without TLS: the page works, only not offline.
   });
+}
+
+// The server answers again: what is shown from before is loaded anew.
+function fresh() {
+  if (!worker.get().kept_at) return;
+  worker.set({ kept_at: "" });
+  live.emit("reset", null);
+  shared.set((now) => ({ contacts_version: now.contacts_version + 1 }));
 }
 
 function follow(registration) {
