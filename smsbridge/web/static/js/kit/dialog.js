@@ -20,6 +20,9 @@ export function Dialog({ title, onClose, actions, wide = false, class: extra = "
     const before = document.activeElement;
     dialog.showModal();
     dialog.querySelector("[autofocus]")?.focus();
+    // Words alone that do not fit are scrolled by keyboard only when they take the focus.
+    const body = dialog.querySelector(".dialog-body");
+    if (body.scrollHeight > body.clientHeight && !body.querySelector("a, button, input, select, textarea")) body.tabIndex = 0;
     return () => {
       if (dialog.open) dialog.close();
       // Preact may have removed the element already: give the focus back ourselves.
