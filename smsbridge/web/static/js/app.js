@@ -12,7 +12,7 @@ import * as live from "./live.js";
 import * as pwa from "./pwa.js";
 import { LoginAgain, LoginPage } from "./login.js";
 import { go, useRoute } from "./router.js";
-import { connection, session, shared, useStore } from "./state.js";
+import { connection, forgetPerson, remember, remembered, session, shared, useStore } from "./state.js";
 
 /** First part of the address -> the module of the page; loaded when it is opened. */
 const ROUTES = {
@@ -145,6 +145,10 @@ session.subscribe(({ phase }) => {
   if (phase === before) return;
   before = phase;
   if (phase === "in") {
+    const { person } = session.get().me;
+    // Somebody else at this browser: the drafts of the one before are none of their business.
+    if (remembered("person", person) !== person) forgetPerson(false);
+    remember("person", person);
     live.start(); // after a log in again this is a new stream with the new session
     watchOutbox();
   } else if (phase === "out") {
@@ -153,7 +157,27 @@ session.subscribe(({ phase }) => {
   }
 });
 
-live.on("lines", (lines) => shared.set({ lines }));
+/** Ask again what the person may do: the operator may have changed it. */
+async function refresh() {
+  try {
+    const { data } = await request("GET", "/me", { anonymous: true });
+    if (session.get().phase === "in") session.set({ me: { ...data.attributes, person: data.id } });
+  } catch {
+    // The next request says what is wrong.
+  }
+}
+
+let known_once = false;
+live.on("open", () => {
+  if (known_once) refresh();
+  known_once = true;
+});
+live.on("lines", (lines) => {
+  shared.set({ lines });
+  const names = (list) => list.map((line) => line.id ?? line.label).sort().join(" ");
+  const { me } = session.get();
+  if (me && !me.admin && names(lines ?? []) !== names(me.lines)) refresh();
+});
 live.on("contacts", () => shared.set((now) => ({ contacts_version: now.contacts_version + 1 })));
 live.on("hello", ({ version } = {}) => {
   const known = session.get().me?.version;

@@ -94,11 +94,14 @@ export function remember(name, value) {
   }
 }
 
-/** Forget everything that belongs to the person (drafts, unsent texts); settings stay. */
-export function forgetPerson() {
+/**
+ * Forget what belongs to the person (drafts, what was used last, unsent texts); settings stay.
+ * @param {boolean} [unsent] whether unsent texts go too; they know whose they are
+ */
+export function forgetPerson(unsent = true) {
   try {
     for (const key of Object.keys(localStorage)) {
-      if (/^smsbridge\.(draft|outbox|recent|ussd)/.test(key)) localStorage.removeItem(key);
+      if (/^smsbridge\.(draft|recent|ussd)/.test(key) || (unsent && key === PREFIX + "outbox")) localStorage.removeItem(key);
     }
   } catch {
     // Nothing was remembered then.

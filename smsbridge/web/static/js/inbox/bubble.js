@@ -20,10 +20,11 @@ export class Bubble extends Component {
     const body = textOf(message.attributes);
     const look = STATUS[status] ?? STATUS.sent;
     const wrong = own && look.wrong;
+    const again = own && look.again;
     const waits = own && ["queued", "sending", "scheduled"].includes(status);
     const large = !media?.length && isEmojiOnly(body ?? "");
     const time = format.clock(created_at);
-    const foot = last || wrong || waits;
+    const foot = last || again || waits;
     const menu = (event) => {
       event.preventDefault();
       on("menu", message, event.type === "contextmenu" && event.clientX ? { x: event.clientX, y: event.clientY } : event.currentTarget);
@@ -40,7 +41,7 @@ export class Bubble extends Component {
       id=${"m-" + message.id} data-id=${message.id}>
       ${name && html`<span class="bubble-name">${name}</span>`}
       <div class="bubble-line">
-        <div class=${`bubble ${large ? "bubble-large" : ""} ${media?.length && !body ? "bubble-bare" : ""} ${wrong ? "bubble-wrong" : ""} ${status === "scheduled" ? "bubble-later" : ""}`}
+        <div class=${`bubble ${large ? "bubble-large" : ""} ${media?.length && !body ? "bubble-bare" : ""} ${wrong ? "bubble-wrong" : ""} ${status === "scheduled" ? "bubble-later" : ""} ${own && status === "dropped" ? "bubble-back" : ""}`}
           tabindex=${focusable ? 0 : -1} onContextMenu=${(event) => (lift(), menu(event))} onTouchStart=${press} onTouchMove=${lift} onTouchEnd=${lift} onTouchCancel=${lift} title=${format.when(created_at)}
           onKeyDown=${(event) => event.target === event.currentTarget && event.key === "Enter" && menu(event)}>
           <span class="unseen">${own ? (writer ? writer + " wrote" : "You") : name || "They"}${own ? "" : " wrote"}, ${time}: </span>
@@ -52,10 +53,10 @@ export class Bubble extends Component {
       ${foot && html`<div class=${"bubble-foot " + (wrong ? "foot-wrong" : "")}>
         ${writer && html`<span>${writer}</span>`}
         <time datetime=${created_at}>${status === "scheduled" && scheduled_at ? "Goes out " + format.when(scheduled_at, { short: true }) : time}</time>
-        ${own && html`<span class="foot-status"><${Icon} name=${look.icon} size=${16} /><span class=${wrong || waits ? "" : "unseen"}>${look.words}</span></span>`}
+        ${own && html`<span class="foot-status"><${Icon} name=${look.icon} size=${16} /><span class=${again || waits ? "" : "unseen"}>${look.words}</span></span>`}
       </div>`}
-      ${wrong && html`<div class="bubble-why">
-        <p>${why(message)}</p>
+      ${again && html`<div class="bubble-why">
+        <p>${status === "dropped" ? "" : why(message)}</p>
         <button type="button" class="link-button" onClick=${() => on("retry", message)}>Send again</button>
       </div>`}
       ${status === "scheduled" && html`<div class="bubble-why bubble-plan">
@@ -73,7 +74,6 @@ function why({ attributes: { status, detail, deliveries = [] } }) {
     failed: "The line could not send it.",
     expired: "It waited too long for the line.",
     uncertain: "The connection broke while it was sent. Look on the other side before you send it again.",
-    dropped: "It was taken back before it went out.",
   }[status] ?? "";
 }
 

@@ -9,7 +9,6 @@ import { remember, remembered, session, settings, useStore } from "../state.js";
 import { AttachmentRow, keptOf, useAttachments } from "./attachments.js";
 import { change } from "./conversations.js";
 import { draftOf, dropDraft, keepDraft } from "./drafts.js";
-import { EmojiPicker } from "./emoji.js";
 import { discard, send } from "./outbox.js";
 import { PreviewDialog } from "./preview.js";
 import { ScheduleDialog } from "./schedule.js";
@@ -38,7 +37,7 @@ export function Composer({ one, fresh, returned }) {
   const [wrong, setWrong] = useState({}); // body, media, scheduled_at, "" -> sentence
   const [busy, setBusy] = useState(false);
   const [eager, setEager] = useState(false); // send as soon as the uploads are done
-  const [emoji, setEmoji] = useState(false);
+  const [emoji, setEmoji] = useState(null); // the picker, loaded when it is wanted
   const [choosing, setChoosing] = useState(false);
   const [preview, setPreview] = useState(null);
   const [dropping, setDropping] = useState(false);
@@ -274,7 +273,7 @@ export function Composer({ one, fresh, returned }) {
   const errors = Object.entries(wrong).filter(([, sentence]) => sentence);
   return html`<form class=${"compose " + (dropping ? "compose-drop" : "")} aria-label="Write" onSubmit=${(event) => { event.preventDefault(); submit(); }}>
     ${dropping && html`<div class="drop-note"><${Icon} name="attach" /> Drop files to attach them</div>`}
-    ${emoji && html`<${EmojiPicker} onPick=${insert} onClose=${(back) => { setEmoji(false); if (back) field.current?.focus(); }} />`}
+    ${emoji && html`<${emoji.EmojiPicker} onPick=${insert} onClose=${(back) => { setEmoji(null); if (back) field.current?.focus(); }} />`}
     <${AttachmentRow} items=${files.items} onRemove=${files.remove} onAgain=${files.again} limit=${line?.media_limit} as=${over} />
     ${(scheduled_at || test) && html`<div class="compose-modes">
       ${scheduled_at && html`<span class="mode"><${Icon} name="schedule" size=${18} /> <button type="button" class="link-button" onClick=${() => setChoosing(true)}>${format.when(scheduled_at, { short: true })}</button>
@@ -286,10 +285,10 @@ export function Composer({ one, fresh, returned }) {
       <${IconButton} icon="attach" label="Attach a file" onClick=${() => (over === "none" ? attach([new Blob()]) : picker.current.click())} />
       <input type="file" multiple hidden ref=${picker} aria-hidden="true" tabindex="-1" onChange=${(event) => { attach(event.target.files); event.target.value = ""; field.current?.focus(); }} />
       <div class=${"compose-box " + (errors.length ? "compose-wrong" : "")}>
-        <textarea class="compose-text" ref=${field} rows="1" aria-label=${one ? "Text" : "Text of the new conversation"} placeholder=${scheduled_at ? "Text for later" : internal ? "Text" : label ? (one ? "Text" : `Text over ${label}`) : "Text"} dir="auto"
+        <textarea class="compose-text" ref=${field} rows="1" aria-label=${one ? "Text" : "Text of the new conversation"} placeholder=${scheduled_at ? "Text for later" : "Text"} dir="auto"
           aria-describedby="compose-count compose-wrong" aria-invalid=${errors.length ? "true" : null} enterkeyhint=${enter_sends && !touch ? "send" : "enter"} autocapitalize="sentences"
           value=${text} onInput=${(event) => { live.current.sent = false; setText(event.target.value); if (errors.length) setWrong({}); }} onKeyDown=${onKeyDown} onPaste=${onPaste}></textarea>
-        <${IconButton} class="emoji-button" icon="emoji" label="Emoji" aria-expanded=${String(emoji)} onClick=${() => setEmoji(!emoji)} />
+        <${IconButton} class="emoji-button" icon="emoji" label="Emoji" aria-expanded=${String(!!emoji)} onClick=${() => (emoji ? setEmoji(null) : import("./emoji.js").then(setEmoji, () => toast("The emoji did not load. Check the connection.", { tone: "bad" })))} />
       </div>
       <${IconButton} icon="more" label="More ways to send" aria-haspopup="menu" onClick=${more} />
       <button type="submit" class=${"send " + (empty ? "send-empty" : "")} aria-label=${eager ? "Sends when the upload is done" : send_label} title=${send_label} aria-busy=${busy || eager ? "true" : null}>

@@ -10,6 +10,8 @@ const timers = new Map();
  */
 export function draftOf(key, server = "") {
   const kept = remembered("draft." + key);
+  // The page may have been left before the server heard of it.
+  if (kept && key !== "new" && kept.text !== server) keepDraft(key, kept);
   return kept ?? { text: server, attachments: [] };
 }
 

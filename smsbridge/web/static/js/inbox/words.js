@@ -1,17 +1,17 @@
 /** What a message is in words: its status, its preview in a list, its sender. */
 import { format } from "../kit/index.js";
 
-/** status -> [icon, words, what it means for the reader]; wrong ones can be sent again. */
+/** status -> its icon and words; what is `wrong` is drawn so, what may be sent `again` says it. */
 export const STATUS = {
   scheduled: { icon: "schedule", words: "Scheduled" },
   queued: { icon: "clock", words: "Waiting" },
   sending: { icon: "clock", words: "Sending" },
   sent: { icon: "check", words: "Sent" },
   delivered: { icon: "check_double", words: "Delivered" },
-  failed: { icon: "alert", words: "Not sent", wrong: true },
-  expired: { icon: "alert", words: "Not sent in time", wrong: true },
-  uncertain: { icon: "alert", words: "May not have been sent", wrong: true },
-  dropped: { icon: "block", words: "Canceled", wrong: true },
+  failed: { icon: "alert", words: "Not sent", wrong: true, again: true },
+  expired: { icon: "alert", words: "Not sent in time", wrong: true, again: true },
+  uncertain: { icon: "alert", words: "May not have been sent", wrong: true, again: true },
+  dropped: { icon: "block", words: "Canceled", again: true },
   received: { icon: "check", words: "Received" },
 };
 
