@@ -324,6 +324,80 @@ class ConversationTests(InboxCase):
         expect(row(page, "buy more")).to_be_visible()
 
     @in_browser
+    def test_draft_survives(self) -> None:
+        """What was begun is there after a reload, and in another browser of the same person."""
+        self.start_box()
+        self.receive(ANN, "answer me")
+        window = self.logged_in()
+        page = window.page
+        row(page, "answer me").click()
+        write(page, "dear Ann, ")
+        page.reload()
+        field = page.get_by_role("textbox", name="Text", exact=True)
+        expect(field).to_have_value("dear Ann, ")
+        window.open("/#/")
+        expect(row(page, "dear Ann")).to_contain_text("Draft")
+
+        other = self.logged_in()
+        expect(row(other.page, "dear Ann")).to_be_visible()
+        row(other.page, "dear Ann").click()
+
+        expect(other.page.get_by_role("textbox", name="Text", exact=True)).to_have_value(
+            "dear Ann, "
+        )
+
+    @in_browser
+    def test_archived_until_the_next_text(self) -> None:
+        """Put away it leaves the inbox; a new text brings it back."""
+        self.start_box()
+        self.receive(ANN, "done with")
+        window = self.logged_in()
+        page = window.page
+        row(page, "done with").click()
+        choose(page, "More for this conversation", "Archive")
+        expect(row(page, "done with")).to_have_count(0)
+        choose(page, "Folder: Inbox", "Archived")
+        expect(row(page, "done with")).to_be_visible()
+        choose(page, "Folder: Archived", "Inbox")
+        expect(page.get_by_text("No conversations yet")).to_be_visible()
+
+        self.receive(ANN, "not yet")
+
+        expect(row(page, "not yet")).to_be_visible()
+
+    @in_browser
+    def test_keyboard_alone(self) -> None:
+        """A text is written, sent and found again without a mouse."""
+        self.start_box()
+        self.receive(BOB, "an older one")
+        window = self.logged_in()
+        page = window.page
+        expect(row(page, "an older one")).to_be_visible()
+        keys = page.keyboard
+
+        keys.press("n")
+        expect(page.get_by_label("To", exact=True)).to_be_focused()
+        keys.type(ANN)
+        keys.press("Enter")
+        keys.press("Enter")  # nobody else
+        expect(page.get_by_role("textbox", name=re.compile("^Text"))).to_be_focused()
+        keys.type("by keyboard")
+        keys.press("Enter")
+        expect(bubble(page, "by keyboard")).to_contain_text("Delivered")
+
+        keys.press("Escape")
+        keys.press("Escape")
+        keys.press("ArrowDown")
+        expect(row(page, "by keyboard")).to_be_focused()
+        keys.press("ArrowDown")
+        expect(row(page, "an older one")).to_be_focused()
+        keys.press("Enter")
+        expect(bubble(page, "an older one")).to_be_visible()
+        keys.press("Escape")
+        keys.press("Shift+?")
+        expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+
+    @in_browser
     def test_two_tabs(self) -> None:
         """What is done in one is seen in the other, over one connection."""
         self.start_box()
