@@ -4,7 +4,7 @@ import { Avatar, Banner, Button, Chip, confirm, Dialog, Empty, format, Icon, Ico
 import { html, useEffect, useMemo, useRef, useState } from "../lib/preact.js";
 import { go, link } from "../router.js";
 import { shared, useStore } from "../state.js";
-import { block } from "./blocks.js";
+import { block, unblock } from "./blocks.js";
 import { ContactCard, ContactDialog, copy, deleteContact } from "./contact-dialog.js";
 
 // Pages are added while the reader scrolls: an address book may have 20,000.
@@ -38,6 +38,8 @@ export default function ContactsPage({ route }) {
     shown.current.count = list.data?.data.length ?? 0;
   }, [list.data]);
   const groups = useLoad((signal) => get("/groups", {}, { signal }), [version]);
+  const blocks = useLoad((signal) => get("/blocks", {}, { signal }), [version]);
+  const blocked = useMemo(() => new Set((blocks.data?.data ?? []).map((entry) => entry.id)), [blocks.data]);
   const again = () => {
     list.again();
     groups.again();
@@ -146,7 +148,7 @@ export default function ContactsPage({ route }) {
         <${Button} kind="text" icon="upload" label="Import a vCard file from your phone" onClick=${() => file.current.click()} /><//>`}
       ${group
         ? html`<${Group} group=${group} q=${q} onOpen=${(id) => go(link(["contacts", id]))} />`
-        : list.data && html`<${List} answer=${list.data} q=${q} setAnswer=${list.setData} onOpen=${(contact) => setOpen({ mode: "card", contact })}
+        : list.data && html`<${List} answer=${list.data} blocked=${blocked} q=${q} setAnswer=${list.setData} onOpen=${(contact) => setOpen({ mode: "card", contact })}
             onEdit=${(contact) => setOpen({ mode: "edit", contact })} onDelete=${(contact) => deleteContact(contact, again)} />`}
       ${none && q && !group && html`<${Empty} icon="search" title="Nobody found"><p>No contact has “${q}” in a name or number.</p>
         <${Button} label="Clear the search" onClick=${() => setTyped("")} /><//>`}
@@ -175,7 +177,7 @@ async function pages(q, count, signal) {
   return answer;
 }
 
-function List({ answer, q, setAnswer, onOpen, onEdit, onDelete }) {
+function List({ answer, blocked, q, setAnswer, onOpen, onEdit, onDelete }) {
   const [busy, setBusy] = useState(false);
   const end = useRef(null);
   const next = answer.links?.next;
@@ -208,21 +210,24 @@ function List({ answer, q, setAnswer, onOpen, onEdit, onDelete }) {
   }, [answer.data, q]);
   return html`${sections.map(({ letter, contacts: some }, at) => html`<section key=${letter + at} class="contact-section">
       ${letter && html`<h2 class="letter">${letter}</h2>`}
-      <ul class="rows">${some.map((contact) => html`<${Row} key=${contact.id} contact=${contact} onOpen=${onOpen} onEdit=${onEdit} onDelete=${onDelete} />`)}</ul>
+      <ul class="rows">${some.map((contact) => html`<${Row} key=${contact.id} contact=${contact} blocked=${blocked} onOpen=${onOpen} onEdit=${onEdit} onDelete=${onDelete} />`)}</ul>
     </section>`)}
     ${next && html`<div ref=${end} class="list-end"><${Button} kind="text" label="Show more" busy=${busy} onClick=${more} /></div>`}`;
 }
 
-function Row({ contact, onOpen, onEdit, onDelete }) {
+function Row({ contact, blocked, onOpen, onEdit, onDelete }) {
   const { name, numbers, groups, source } = contact.attributes;
   const first = numbers[0];
   const own = source !== "file";
+  const stopped = numbers.map((entry) => entry.number).filter((number) => blocked.has(number));
   const items = [
     ...numbers.slice(0, 5).map((entry) => ({ label: "Text " + format.number(entry.number), hint: entry.label, icon: "messages", onSelect: () => go(link(["new"], { to: entry.number })) })),
     first && { label: "Copy the number", icon: "copy", onSelect: () => copy(first.number) },
     null,
     own && { label: "Edit", icon: "edit", onSelect: () => onEdit(contact) },
-    first && { label: "Block", icon: "block", onSelect: () => askToBlock(name, numbers) },
+    first && (stopped.length
+      ? { label: "Unblock", icon: "block", onSelect: () => unblock(stopped, name) }
+      : { label: "Block", icon: "block", onSelect: () => askToBlock(name, numbers) }),
     own && { label: "Delete", icon: "trash", danger: true, onSelect: () => onDelete(contact) },
   ].filter((item) => item !== false && item !== undefined);
   return html`<li class="row">
@@ -231,6 +236,7 @@ function Row({ contact, onOpen, onEdit, onDelete }) {
       <span class="row-words"><span class="row-title">${name}</span>
         <span class="row-text">${first ? format.number(first.number) : "no number"}${first?.label ? ` · ${first.label}` : ""}${numbers.length > 1 ? ` · ${numbers.length - 1} more` : ""}</span></span>
       <span class="row-tags">${groups.slice(0, 3).map((handle) => html`<span key=${handle} class="tag">@${handle}</span>`)}
+        ${stopped.length > 0 && html`<span class="tag tag-bad">blocked</span>`}
         ${!own && html`<span class="tag tag-quiet" title="From the operator's address book file; read-only"><${Icon} name="lock" size=${14} /> file</span>`}</span>
     </button>
     ${first && html`<${IconButton} icon="messages" label=${`Text ${name}`} onClick=${() => go(link(["new"], { to: first.number }))} />`}
