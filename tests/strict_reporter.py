@@ -3,11 +3,14 @@ A trial reporter for whole runs: trial's verbose one, but a skipped end-to-end t
 
 A test with a real peer must not be passed over because the peer is not installed: the run would
 look whole and prove nothing. It also prints the notes of an exception, where hypothesis puts the
-example that failed. Used by ``make test``; plain trial reports skips as usual.
+example that failed, and where the time went. Used by ``make test``; plain trial reports skips as
+usual.
 """
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from typing import Any
 
 from twisted.trial.reporter import TreeReporter
@@ -15,9 +18,27 @@ from twisted.trial.reporter import TreeReporter
 #: Tests of this package need real peers, which `make test` has just installed.
 END_TO_END = "tests.end_to_end."
 
+#: How many modules are named as those that took longest.
+_SLOWEST = 15
+
 
 class StrictReporter(TreeReporter):
     """Count a skipped end-to-end test as a failure of the run."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._seconds: Counter[str] = Counter()  # by module
+        self._began_s = 0.0
+
+    def startTest(self, test: Any) -> None:
+        """Look at the clock."""
+        super().startTest(test)
+        self._began_s = time.monotonic()
+
+    def stopTest(self, test: Any) -> None:
+        """Look at the clock again."""
+        super().stopTest(test)
+        self._seconds[type(test).__module__] += time.monotonic() - self._began_s
 
     def skipped_end_to_end(self) -> list[str]:
         """Return the names of the end-to-end tests that were skipped."""
@@ -33,6 +54,9 @@ class StrictReporter(TreeReporter):
         return "\n".join([super()._formatFailureTraceback(fail).rstrip("\n"), *notes, ""])
 
     def _printSummary(self) -> None:
+        self._writeln("the modules that took longest:")
+        for module, seconds in self._seconds.most_common(_SLOWEST):
+            self._writeln("%7.1f s  %s", seconds, module)
         skipped = self.skipped_end_to_end()
         if skipped:
             self._writeln(

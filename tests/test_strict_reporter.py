@@ -56,6 +56,12 @@ class StrictReporterTests(SynchronousTestCase):
         self.assertTrue(passed)
         self.assertIn("PASSED (skips=1)", printed.splitlines()[-1])
 
+    def test_tells_which_modules_took_longest(self) -> None:
+        """Whoever wants a shorter run sees where to look."""
+        _, printed = summary("tests.core.test_routing.RoutingTests.test_something")
+
+        self.assertRegex(printed, r"(?m)^ +\d+\.\d s  tests\.test_strict_reporter$")
+
     def test_notes_of_an_exception_are_printed(self) -> None:
         """The reader of a failed test sees the example that hypothesis noted."""
         error = ValueError("too long")
