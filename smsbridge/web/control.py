@@ -57,6 +57,7 @@ from smsbridge.web.access.errors import AccountError
 from smsbridge.web.access.passwords import Busy
 from smsbridge.web.access.start import Door
 from smsbridge.web.bridge import Attachment, IBridge, MessageFilter, QueueFilter
+from smsbridge.web.phrases import answer_with
 from smsbridge.web.stream import LineStream
 
 __all__ = ["MAX_BODY_BYTES", "About", "BadRequest", "Control"]
@@ -806,6 +807,6 @@ def _problem(failure: Failure) -> Mapping[str, object]:
 
 
 def _json(request: IRequest, value: object, code: int = 200) -> bytes:
-    request.setResponseCode(code)
+    answer_with(request, code)
     request.setHeader(b"Content-Type", b"application/json")
     return shapes.encode(value) + b"\n"

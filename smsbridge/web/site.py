@@ -39,7 +39,7 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel
+from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource, NoResource, Resource
 from twisted.web.server import Request, Site
@@ -48,6 +48,7 @@ from smsbridge.errors import REASONS, TemporaryFailure
 from smsbridge.web.access.brakes import network_of
 from smsbridge.web.api.operation import ApiError
 from smsbridge.web.control import MAX_BODY_BYTES, Control
+from smsbridge.web.phrases import phrase
 
 __all__ = [
     "MAX_HTTP_BODY_BYTES",
@@ -292,7 +293,7 @@ class BoundedRequest(Request):
         for name, value in (headers or {}).items():
             answer.setRawHeaders(name, [value])
         channel = self.channel
-        reason = RESPONSES.get(status, b"Content Too Large")
+        reason = phrase(status).encode("ascii")
         channel.writeHeaders(b"HTTP/1.1", str(status).encode(), reason, answer)
         channel.write(body)
         transport: Any = channel.transport
@@ -308,7 +309,7 @@ def _problem(status: int, code: str, sentence: str) -> bytes:
         "id": str(uuid.uuid4()),
         "status": status,
         "code": code,
-        "title": RESPONSES.get(status, b"Error").decode("ascii"),
+        "title": phrase(status),
         "detail": sentence,
     }
     return json.dumps({"errors": [error]}).encode("utf-8")

@@ -43,6 +43,7 @@ class ControlTestCase(SynchronousTestCase):
         response = self.successResultOf(self.treq.request(method, URL + path, data=data))
         content = self.successResultOf(self.treq.content(response))
         self.assertEqual(response.code, code, content)
+        self.phrase = response.phrase
         return content
 
     def get(self, path: str, code: int = 200) -> Any:
@@ -111,6 +112,14 @@ class SendTests(ControlTestCase):
         ):
             self.bridge.refusal = Refused(reason)
             self.assertEqual(self.post("/messages", {"to": ["+1"]}, code)["error"], reason)
+
+    def test_statuses_have_words(self) -> None:
+        """Whoever looks at the status line reads what it means, not "Unknown"."""
+        self.bridge.refusal = Refused("throttled")
+
+        self.post("/messages", {"to": ["+1"]}, 429)
+
+        self.assertEqual(self.phrase, b"Too Many Requests")
 
     def test_store_out_of_reach_is_503(self) -> None:
         """What may work later is answered so."""

@@ -229,6 +229,16 @@ class BoundedRequestTests(BoundedTestCase):
         self.assertEqual((error["status"], error["code"]), (413, "too-large"))
         self.assertIn(b"Content-Type: application/vnd.api+json", answer)
 
+    def test_refusal_has_the_words_of_its_status(self) -> None:
+        """A client that asks too often is told so in the status line and in the error's title."""
+        self.admission = fail(ApiError(429, "throttled", "Too much at once."))
+
+        answer = self.connection().send(head("POST", "/api/upload", "Content-Length: 11"))
+
+        self.assertTrue(answer.startswith(b"HTTP/1.1 429 Too Many Requests\r\n"), answer)
+        (error,) = json.loads(answer.partition(b"\r\n\r\n")[2])["errors"]
+        self.assertEqual(error["title"], "Too Many Requests")
+
     def test_forms_are_arguments_for_hooks_alone(self) -> None:
         """Elsewhere a body is not taken apart before anybody has asked who sends it."""
         for path, arguments in (("/hook/a", {b"a": [b"1"]}), ("/", {})):

@@ -35,6 +35,7 @@ from smsbridge.web import shapes
 from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.api.backend import Backend
 from smsbridge.web.api.operation import Answer, ApiError, Call, Operation, Raw, operations_of
+from smsbridge.web.phrases import answer_with, phrase
 
 __all__ = ["Access", "Api"]
 
@@ -69,23 +70,6 @@ _FIELDS_OF_REASON: Final[dict[str, tuple[str, ...]]] = {
     "empty": ("body",),
     "loop": ("body",),
     "media-unsupported": ("media", "media_urls"),
-}
-_TITLES: Final = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    406: "Not Acceptable",
-    409: "Conflict",
-    410: "Gone",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    422: "Unprocessable Entity",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
 }
 _SCOPE_WORDS: Final = {
     Scope.READ: "read",
@@ -369,7 +353,7 @@ class Api:
             "id": error_id or self._new_id(),
             "status": error.status,
             "code": error.code,
-            "title": _TITLES.get(error.status, "Error"),
+            "title": phrase(error.status),
             "detail": error.detail,
         }
         if error.pointer:
@@ -642,7 +626,7 @@ def _rendered(request: Request, declared: Operation, answer: Any, answer_type: b
     status = declared.status
     if isinstance(answer, Answer):
         status, answer = answer.status, answer.document
-    request.setResponseCode(status)
+    answer_with(request, status)
     if answer is None:
         return b""
     data = shapes.encode(answer)
@@ -661,7 +645,7 @@ def _raw(request: Request, answer: Raw) -> bytes:
 
 def _failed(request: Request, status: int, errors: list[shapes.Shape]) -> bytes:
     data = shapes.encode({"errors": errors})
-    request.setResponseCode(status, _TITLES.get(status, "Error").encode())
+    answer_with(request, status)
     request.setHeader(b"Content-Type", _JSON_API.encode())
     request.setHeader(b"Content-Length", str(len(data)).encode())
     return data

@@ -305,6 +305,17 @@ class RequestTests(ServedTestCase):
 
         self.assertEqual([each[3] for each in self.things.calls], ["a b", "c"])
 
+    def test_statuses_have_words(self) -> None:
+        """The status line and the title of the error say what a status means."""
+        for failure, words in (
+            (Refused("throttled"), "Too Many Requests"),
+            (Refused("too-long"), "Unprocessable Content"),
+        ):
+            self.things.next = failure
+            code = 429 if failure.reason == "throttled" else 422
+            error = self.error("GET", "/v2.2/things", code)
+            self.assertEqual((self.answer.phrase.decode(), error["title"]), (words, words))
+
 
 class MethodTests(ServedTestCase):
     """Which methods a path takes."""
