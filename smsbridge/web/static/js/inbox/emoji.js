@@ -68,8 +68,8 @@ export function EmojiPicker({ onPick, onClose }) {
   };
   return html`<div class="emoji-panel" role="dialog" aria-label="Emoji" ref=${box} onKeyDown=${onKeyDown}>
     <input class="input" type="search" placeholder="Find an emoji" aria-label="Find an emoji" value=${query} onInput=${(event) => setQuery(event.target.value)} />
-    <div class="emoji-scroll">${groups.map(([name, list]) => html`<section key=${name} aria-label=${name}><h3>${name}</h3>
-      <div class="emoji-grid">${list.map((one) => html`<button key=${one.emoji} type="button" class="emoji" tabindex="-1" title=${one.words} aria-label=${one.words} onClick=${() => pick(one.emoji)}>${one.emoji}</button>`)}</div>
+    <div class="emoji-scroll">${groups.map(([name, list], first) => html`<section key=${name} aria-label=${name}><h3>${name}</h3>
+      <div class="emoji-grid">${list.map((one, at) => html`<button key=${one.emoji} type="button" class="emoji" tabindex=${first + at ? -1 : 0} title=${one.words} aria-label=${one.words} onClick=${() => pick(one.emoji)}>${one.emoji}</button>`)}</div>
       ${query && !list.length && html`<p class="field-hint">None has this word.</p>`}</section>`)}</div>
   </div>`;
 }

@@ -19,7 +19,21 @@ export function watchNews() {
     if (Date.now() - Date.parse(attributes.created_at) > 5 * 60_000 || told.has(message.id)) return;
     told.add(message.id);
     if (told.size > 500) told.delete(told.values().next().value);
-    tell(message);
+    once(message);
+  });
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const lookedAt = () => document.visibilityState === "visible" && document.hasFocus();
+
+/** All tabs hear of a text; the one that is looked at deals with it, else one of the hidden ones. */
+async function once(message) {
+  if (!navigator.locks) return tell(message);
+  if (!lookedAt()) await pause(150);
+  return navigator.locks.request("smsbridge.news." + message.id, { ifAvailable: true }, async (lock) => {
+    if (!lock) return;
+    await tell(message);
+    await pause(2000); // until the slowest tab has asked
   });
 }
 
@@ -30,7 +44,7 @@ const fromOthers = ({ direction, person }) => direction === "inbound" || (direct
 async function tell(message) {
   const { conversation: id } = message.attributes;
   const open = location.hash.startsWith("#/c/" + encodeURIComponent(id));
-  if (open && document.visibilityState === "visible" && document.hasFocus()) return;
+  if (open && lookedAt()) return;
   let one;
   try {
     one = book.get().byId[id] ?? (await conversation(id));
@@ -39,8 +53,8 @@ async function tell(message) {
   }
   if (one.attributes.muted || one.attributes.blocked) return;
   if (settings.get().sound) beep();
-  if (document.visibilityState === "visible" && document.hasFocus()) return;
-  notify(message, one);
+  if (lookedAt()) return;
+  await notify(message, one);
 }
 
 async function notify(message, one) {
