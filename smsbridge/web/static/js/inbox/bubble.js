@@ -90,7 +90,7 @@ export function Text({ text }) {
 export function WaitingBubble({ entry, onEdit, onDiscard, onAgain }) {
   const { body, scheduled_at } = entry.attributes;
   const wrong = entry.state === "refused";
-  const words = wrong ? "Not sent" : entry.state === "waiting" ? "Waiting for the connection" : "Sending";
+  const words = wrong ? "Not sent" : entry.state === "waiting" ? "Waiting" : "Sending";
   return html`<li class="bubble-row own first last" data-id=${entry.key}>
     <div class="bubble-line"><div class=${"bubble bubble-waiting " + (wrong ? "bubble-wrong" : "")}>
       ${entry.media?.length ? html`<p class="bubble-files"><${Icon} name="attach" size=${18} /> ${entry.media.map((one) => one.name).join(", ")}</p>` : null}

@@ -9,7 +9,10 @@ import { createStore, remember, remembered, session, shared } from "../state.js"
 
 const PAGE = 50;
 
-/** byId: resources; list: what the left pane shows. */
+/**
+ * byId: resources, changed in place (copying ten thousand for every text would be felt); ids: what the
+ * left pane shows, newest first.
+ */
 export const book = createStore({
   byId: {},
   filter: { folder: "inbox", line: remembered("line_filter", "") },
@@ -56,7 +59,9 @@ export async function loadMore() {
 }
 
 function keep(resources, rest = {}) {
-  book.set((now) => ({ byId: { ...now.byId, ...Object.fromEntries(resources.map((one) => [one.id, one])) }, ...rest }));
+  const { byId } = book.get();
+  for (const one of resources) byId[one.id] = one;
+  book.set({ byId, ...rest });
 }
 
 /** Return a conversation, from memory or from the server. */
@@ -91,17 +96,17 @@ function belongs(one, { folder, line }) {
 /** Take a conversation as it is now, and put it where it belongs in the list. */
 export function took(one) {
   const { byId, ids, filter, next } = book.get();
-  const all = { ...byId, [one.id]: one };
+  const before = byId[one.id]?.attributes.unread ?? -1;
+  byId[one.id] = one;
   const rest = ids.filter((id) => id !== one.id);
   if (belongs(one, filter)) {
     const time = sortTime(one);
-    let at = rest.findIndex((id) => sortTime(all[id]) < time);
+    let at = rest.findIndex((id) => sortTime(byId[id]) < time);
     if (at < 0) at = rest.length;
     // Older than all that is loaded: its page will bring it.
     if (at < rest.length || !next) rest.splice(at, 0, one.id);
   }
-  book.set({ byId: all, ids: rest });
-  const before = byId[one.id]?.attributes.unread ?? -1;
+  book.set({ ids: rest });
   if (before > 0 !== one.attributes.unread > 0 || before < 0) countUnread();
 }
 
@@ -185,10 +190,9 @@ export async function remove(id) {
 }
 
 function forget(id) {
-  book.set((now) => {
-    const { [id]: _gone, ...byId } = now.byId;
-    return { byId, ids: now.ids.filter((one) => one !== id) };
-  });
+  const { byId, ids } = book.get();
+  delete byId[id];
+  book.set({ ids: ids.filter((one) => one !== id) });
   countUnread();
 }
 
