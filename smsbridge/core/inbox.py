@@ -142,6 +142,8 @@ class Inbox:
         # What was accepted lately from persons, and until when it counts as a repeat.
         self._texts = TextLog(self.log, seconds)
         self._recent: OrderedDict[tuple[str, str], tuple[str, int]] = OrderedDict()
+        # What is being committed right now, with the repeats of it that wait for the outcome.
+        self._committing: dict[tuple[str, str], list[Deferred[Accepted]]] = {}
         # Routes of texts from the network, by line; made anew for every directory and when a
         # gateway comes or goes, since only a gateway knows the names of its lanes.
         self._routes: dict[str, tuple[Line, tuple[tuple[str, str, str, str], ...]]] = {}
@@ -277,10 +279,9 @@ class Inbox:
         origin = incoming.origin
         gateway = origin.gateway if origin is not None else ""
         now_ms = self._now_ms()
-        repeated = self._recent.get((gateway, incoming.dedup_key)) if incoming.dedup_key else None
-        if repeated is not None and repeated[1] > now_ms:
-            self._counts.repeated[gateway] += 1
-            return succeed(Accepted(message_id=repeated[0], duplicate=True))
+        repeated = self._repeated((gateway, incoming.dedup_key), now_ms)
+        if repeated is not None:
+            return repeated
         if origin is not None and (
             len(origin.address) > _LONGEST_ORIGIN or len(origin.ref) > _LONGEST_REF
         ):
@@ -298,11 +299,12 @@ class Inbox:
             plan = self._plan(incoming, now_ms)
             key = incoming.dedup_key
             parts = {f"{key} {name}" if key else name: part for name, part in plan.apart(incoming)}
-            known = [self._recent.get((gateway, each)) for each in parts] if key else [None]
-            repeated = [each[0] for each in known if each is not None and each[1] > now_ms]
-            if len(repeated) == len(parts):
-                self._counts.repeated[gateway] += len(repeated)
-                return succeed([Accepted(message_id=each, duplicate=True) for each in repeated])
+            if key and all(self._is_repeat((gateway, each), now_ms) for each in parts):
+                repeats = [self._repeated((gateway, each), now_ms) for each in parts]
+                waited = gatherResults(
+                    [each for each in repeats if each is not None], consumeErrors=True
+                )
+                return waited.addErrback(_first_error)
             if plan.line is not None:
                 self._check_rates(incoming.person, plan.line, plan, now_ms)
         except Refused as e:
@@ -399,8 +401,42 @@ class Inbox:
         if line is not None:
             committed.addBoth(self._count_back, line.label, message.segments, now_ms)
         if incoming.dedup_key:
-            committed.addCallback(self._remember, (gateway, incoming.dedup_key), until_ms)
+            key = (gateway, incoming.dedup_key)
+            self._committing.setdefault(key, [])
+            committed.addCallback(self._remember, key, until_ms)
+            committed.addBoth(self._tell_repeats, key)
         return committed
+
+    def _is_repeat(self, key: tuple[str, str], now_ms: int) -> bool:
+        """Tell whether something with this key was accepted lately, or is being accepted."""
+        known = self._recent.get(key)
+        return key in self._committing or (known is not None and known[1] > now_ms)
+
+    def _repeated(self, key: tuple[str, str], now_ms: int) -> Deferred[Accepted] | None:
+        """
+        Return the outcome of what has this key already, so that no limit is asked for a repeat;
+        None for something new.
+        """
+        gateway, dedup_key = key
+        if not dedup_key or not self._is_repeat(key, now_ms):
+            return None
+        self._counts.repeated[gateway] += 1
+        waiting = self._committing.get(key)
+        if waiting is None:
+            message_id, _ = self._recent[key]
+            return succeed(Accepted(message_id=message_id, duplicate=True))
+        outcome: Deferred[Accepted] = Deferred()
+        waiting.append(outcome)
+        return outcome
+
+    def _tell_repeats(self, result: Any, key: tuple[str, str]) -> Any:
+        """Let repeats that came meanwhile have the outcome of the first."""
+        for waiting in self._committing.pop(key, ()):
+            if isinstance(result, Failure):
+                waiting.errback(result)
+            else:
+                waiting.callback(Accepted(message_id=result.message_id, duplicate=True))
+        return result
 
     def _count_back(self, result: Any, line: str, segments: int, now_ms: int) -> Any:
         """What was not stored, or was there already, takes nothing from the line's day."""

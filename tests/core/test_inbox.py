@@ -319,6 +319,32 @@ class FromPersonTests(InboxCase):
         self.assertEqual(self.refusal(self.rig.send("hi", origin=PHONE)).reason, "throttled")
         self.assertEqual(self.rig.counts.repeated["chat"], 1)
 
+    def test_repeats_at_the_same_instant_are_answered_as_the_first(self) -> None:
+        """Limits are asked once, also while the first is not committed yet."""
+        self.with_person(rate=0.01, burst=1)
+        self.with_line(daily_cap=1)
+        results = [self.rig.send("hi", dedup_key="m1") for _ in range(20)]
+        self.rig.commit()
+
+        first, *repeats = [self.successResultOf(each) for each in results]
+        self.assertEqual(
+            repeats, [Accepted(message_id=first.message_id, duplicate=True)] * len(repeats)
+        )
+        self.assertEqual(len(self.rig.store.records()), 1)
+        self.assertEqual(self.inbox.daily.of("one", NOW), 1)
+
+    def test_repeats_of_what_could_not_be_stored_hear_so(self) -> None:
+        """And the next one is a new try."""
+        results = [self.rig.send("hi", dedup_key="m1") for _ in range(2)]
+        self.rig.store.writer.fails["Accept"] = TemporaryFailure("internal")
+        results += [self.rig.send("hi", dedup_key="m2") for _ in range(2)]
+        self.rig.store.writer.fails.clear()
+        self.rig.commit()
+
+        for each in results[2:]:
+            self.failureResultOf(each, TemporaryFailure)
+        self.assertFalse(self.committed(self.rig.send("hi", dedup_key="m2")).duplicate)
+
     def test_a_key_is_forgotten_after_its_lifetime(self) -> None:
         """A sender that counts anew must not have its new texts swallowed."""
         first = self.committed(self.rig.send("old", dedup_key="1", dedup_for_s=60.0))
@@ -538,6 +564,20 @@ class EachTests(InboxCase):
         self.assertEqual({each.duplicate for each in again}, {True})
         self.assertEqual(len(self.rig.store.records()), 2)
         self.assertEqual(self.inbox.daily.of("one", NOW), 2)
+
+    def test_repeats_at_the_same_instant_are_the_same_messages(self) -> None:
+        """Also while the first are not committed yet."""
+        self.with_person(rate=0.01, burst=1)
+        results = [self.each("hi", NUMBER, OTHER, dedup_key="k") for _ in range(3)]
+        self.rig.commit()
+
+        first, *repeats = [self.successResultOf(each) for each in results]
+        for repeat in repeats:
+            self.assertEqual(
+                [each.message_id for each in repeat], [each.message_id for each in first]
+            )
+            self.assertEqual({each.duplicate for each in repeat}, {True})
+        self.assertEqual(len(self.rig.store.records()), 2)
 
     def test_a_store_that_fails_is_told_as_it_is(self) -> None:
         """The caller may repeat it."""
