@@ -11,7 +11,7 @@ import { Banner, Button, Dialog, DialogHost, Empty, Icon, keysShown, MenuHost, S
 import * as live from "./live.js";
 import * as pwa from "./pwa.js";
 import { LoginAgain, LoginPage } from "./login.js";
-import { go, useRoute } from "./router.js";
+import { useRoute } from "./router.js";
 import { connection, forgetPerson, remember, remembered, session, shared, useStore } from "./state.js";
 
 /** First part of the address -> the module of the page; loaded when it is opened. */
@@ -188,5 +188,3 @@ watchTitle();
 pwa.start();
 begin();
 render(html`<${App} />`, document.getElementById("app"));
-
-export { go };

@@ -125,15 +125,19 @@ export function countUnread() {
   }, 400);
 }
 
-/** Change what a person may set ({archived, muted, draft, read_to}); shown at once, taken back on an error. */
+/**
+ * Change what a person may set ({archived, muted, draft, read_to}); shown at once, taken back on an
+ * error. `unread` is only shown: the server counts itself.
+ */
 export async function change(id, attributes) {
+  const { unread: _shown, ...sent } = attributes;
   const before = book.get().byId[id];
   if (before) {
     const { read_to, ...seen } = attributes;
     took({ ...before, attributes: { ...before.attributes, ...seen, ...(read_to !== undefined ? { read_to } : {}) } });
   }
   try {
-    const answer = await patch(`/conversations/${encodeURIComponent(id)}`, "conversation", attributes);
+    const answer = await patch(`/conversations/${encodeURIComponent(id)}`, "conversation", sent);
     if (answer?.data) took(answer.data);
   } catch (error) {
     if (before) took(before);

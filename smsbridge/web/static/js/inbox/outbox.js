@@ -34,9 +34,6 @@ const update = (key, patch) => save((all) => all.map((entry) => (entry.key === k
 /** Take an entry away; the reader discards or edits it. */
 export const discard = (key) => save((all) => all.filter((entry) => entry.key !== key));
 
-/** Return the entries of a conversation. */
-export const entriesOf = (id) => outbox.get().entries.filter((entry) => entry.conversation === id);
-
 /**
  * Send a text; it is shown at once and kept until the server has it.
  * @returns {Promise<object|null>} the message; null when it waits for the connection
