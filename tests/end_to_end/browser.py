@@ -55,6 +55,20 @@ _ARGUMENTS: Final = (
 #: What axe calls faults that keep people from using a page.
 _GRAVE: Final = frozenset({"serious", "critical"})
 
+_KEPT: Final = """
+async () => {
+    const found = [{...localStorage}, {...sessionStorage}].map((each) => JSON.stringify(each));
+    for (const name of await caches.keys()) {
+        const cache = await caches.open(name);
+        for (const each of await cache.keys()) {
+            if (new URL(each.url).pathname.startsWith("/static/")) continue;
+            found.push(each.url, await (await cache.match(each)).text());
+        }
+    }
+    return found.join("\\n");
+}
+"""
+
 _T = TypeVar("_T")
 _reactor: Any = reactor
 
@@ -271,6 +285,11 @@ class Window:
         self.page.get_by_label("Name", exact=True).fill(person)
         self.page.get_by_label("Password", exact=True).fill(password)
         self.button("Log in").click()
+
+    def kept(self) -> str:
+        """Return what pages keep in this browser: its storages, and its caches of answers."""
+        found: str = self.page.evaluate(_KEPT)
+        return found
 
     def faults(self, page: Page | None = None) -> list[str]:
         """Return the grave faults that axe-core finds on what is shown, one line each."""

@@ -47,19 +47,31 @@ class LoginTests(InboxCase):
 
     @in_browser
     def test_log_out(self) -> None:
-        """Nothing of the person is left on the page."""
+        """Nothing of the person is left on the page, nor in what opens offline."""
         self.start_box()
         self.receive(ANN, "a secret")
         window = self.logged_in()
-        expect(row(window.page, "a secret")).to_be_visible()
+        page = window.page
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        page.reload()
+        row(page, "a secret").click()
+        expect(bubble(page, "a secret")).to_be_visible()
+        write(page, "a secret answer")
+        self.assertIn("a secret answer", window.kept())
 
         window.open("/#/settings")
         window.button("Log out").click()
 
         expect(window.button("Log in")).to_be_visible()
-        window.open()
-        expect(window.button("Log in")).to_be_visible()
-        self.assertNotIn("a secret", window.page.content())
+        with window.outage():
+            for stop in (False, True):
+                if stop:
+                    in_reactor(self.daemon.stop)
+                window.open("/#/contacts")
+                window.open()
+                page.wait_for_timeout(500)
+                self.assertNotIn("a secret", page.content())
+        self.assertNotIn("a secret", window.kept())
 
     @in_browser
     def test_a_session_that_ends_keeps_what_was_typed(self) -> None:
@@ -478,6 +490,33 @@ class PhoneTests(InboxCase):
             expect(row(page, "remember this")).to_be_visible()
             row(page, "remember this").click()
             expect(bubble(page, "remember this")).to_be_visible()
+
+    @in_browser
+    def test_written_without_a_network(self) -> None:
+        """It waits in the browser, also over a reload, and goes out once."""
+        box = self.start_box()
+        window = self.logged_in()
+        page = window.page
+        new_text(page, ANN)
+        write(page, "first", send=True)
+        expect(bubble(page, "first")).to_contain_text("Delivered")
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        page.reload()
+        expect(bubble(page, "first")).to_be_visible()
+
+        with window.outage():
+            window.context.set_offline(True)
+            write(page, "from the tunnel", send=True)
+            expect(bubble(page, "from the tunnel")).to_contain_text("Waiting")
+            page.reload()
+            expect(bubble(page, "from the tunnel")).to_contain_text("Waiting")
+            window.context.set_offline(False)
+            expect(bubble(page, "from the tunnel")).to_contain_text("Delivered", timeout=30_000)
+
+        expect(bubble(page, "from the tunnel")).to_have_count(1)
+        self.assertEqual(
+            [each.text for each in box.box.journal.radiated], ["first", "from the tunnel"]
+        )
 
 
 class PageTests(InboxCase):
