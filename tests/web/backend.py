@@ -150,11 +150,12 @@ class StoreBridge(FakeBridge):
 
 @define
 class DictFiles:
-    """Keeps files in a dictionary; `web` is what there is to be fetched."""
+    """Keeps files in a dictionary; `web` is what there is to be fetched, `refusal` ends that."""
 
     folder: Path
     web: dict[str, tuple[bytes, str]] = field(factory=dict)
     kept: dict[str, Media] = field(factory=dict)
+    refusal: Refused | None = None
 
     def upload_path(self) -> Path:
         """See `Files`."""
@@ -170,6 +171,8 @@ class DictFiles:
     ) -> Deferred[Media]:
         """See `Files`."""
         content = data if isinstance(data, bytes) else data.read_bytes()
+        if self.refusal is not None:
+            return fail(self.refusal)
         if not content:
             return fail(Refused("bad-file", "This file is empty."))
         digest = hashlib.sha256(content).hexdigest()

@@ -56,14 +56,15 @@ _ERRORS: Final = {
     404: "There is no such thing for the caller.",
     406: "The answer cannot be had in the wanted type.",
     409: "This contradicts what there is.",
-    410: "This is gone.",
-    413: "The body is too large.",
+    410: "This is not kept any more.",
+    413: "The body, or a file, is too large.",
     415: "The body has a type that is not taken here.",
     422: "Something in the body is wrong; source.pointer says what.",
     429: "Too much in a short time; Retry-After says when to go on.",
     500: "A mistake of the bridge.",
     503: "This may work later; Retry-After says when.",
     504: "Nobody can tell what became of it.",
+    507: "There is no room for files; the operator must make some.",
 }
 _CSP: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "

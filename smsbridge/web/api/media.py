@@ -20,7 +20,7 @@ from smsbridge.core.message import Media
 from smsbridge.errors import Refused
 from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.api.backend import Backend
-from smsbridge.web.api.operation import ApiError, Arguments, Call, operation
+from smsbridge.web.api.operation import Arguments, Call, operation
 from smsbridge.web.api.shapes import MediaShape, Shapes
 
 __all__ = ["Attachments"]
@@ -93,7 +93,7 @@ class Attachments:
         most_bytes=_MOST_IN_MEMORY,
         answer=Uploaded,
         status=201,
-        statuses=(413, 422, 503),
+        statuses=(413, 422, 503, 507),
     )
     async def upload(self, call: Call[bytes | Path]) -> Any:
         """
@@ -104,12 +104,7 @@ class Attachments:
         a day.
         """
         claimed = (call.request.getHeader(b"content-type") or b"").decode("latin-1")
-        try:
-            media = await self._backend.files.keep(call.body, call.query.name, claimed)
-        except Refused as e:
-            if e.reason == "too-large":
-                raise ApiError(413, e.reason, e.text) from None
-            raise
+        media = await self._backend.files.keep(call.body, call.query.name, claimed)
         return {"data": self._resource(media)}
 
     @operation(
@@ -119,7 +114,7 @@ class Attachments:
         tag=_TAG,
         query=FitArguments,
         answer=Fitted,
-        statuses=(404, 422, 503),
+        statuses=(404, 410, 413, 422, 503, 507),
     )
     async def fit(self, call: Call[None], digest: str) -> Any:
         """
@@ -131,7 +126,7 @@ class Attachments:
         line = self._line(call.caller, call.query.line)
         media = await self._backend.files.find(digest)
         if media is None:
-            raise ApiError(404, "file-gone", "This file is not here any more; upload it again.")
+            raise Refused("file-gone", "This file is not here any more; upload it again.")
         fitted = media
         if line is not None and line.carries_media and line.mms != "link":
             fitted = await self._backend.files.fit(media, room(line) // call.query.of)

@@ -29,7 +29,15 @@ from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.api.backend import Backend
 from smsbridge.web.api.cursor import links, place_of
-from smsbridge.web.api.operation import Answer, ApiError, Arguments, Body, Call, operation
+from smsbridge.web.api.operation import (
+    Answer,
+    ApiError,
+    Arguments,
+    Body,
+    Call,
+    operation,
+    status_of,
+)
 from smsbridge.web.api.shapes import (
     MessageReference,
     MessageResource,
@@ -181,7 +189,7 @@ class Messages:
         body=NewText,
         answer=One[MessageResource] | One[MessageReference] | One[PreviewResource],
         status=202,
-        statuses=(403, 404, 409, 422, 503),
+        statuses=(403, 404, 409, 410, 413, 422, 503, 507),
         headers={
             "Idempotency-Key": "The caller's own name for this text; a repeat sends nothing.",
             "Prefer": "return=minimal leaves the attributes out of the answer.",
@@ -321,7 +329,11 @@ class Messages:
                 fetched = await files.fetch(url)
             except Refused as e:
                 raise ApiError(
-                    422, e.reason, e.text, pointer=f"/data/attributes/media_urls/{number}"
+                    # What a body names must be there; "gone" is for what an address names.
+                    422 if e.reason == "file-gone" else status_of(e.reason),
+                    e.reason,
+                    e.text,
+                    pointer=f"/data/attributes/media_urls/{number}",
                 ) from None
             except TemporaryFailure as e:
                 raise ApiError(

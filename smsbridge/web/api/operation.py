@@ -28,11 +28,23 @@ __all__ = [
     "Raw",
     "operation",
     "operations_of",
+    "status_of",
 ]
 
 #: Where the operations' paths begin.
 BASE: Final = "/api/v2.2"
 
+_STATUS_OF_REASON: Final = {
+    "not-permitted": 403,
+    "destination-not-allowed": 403,
+    "unknown-line": 404,
+    "unknown-person": 404,
+    "file-gone": 410,
+    "too-large": 413,
+    "throttled": 429,
+    "daily-cap": 429,
+    "storage-full": 507,
+}
 _T = TypeVar("_T")
 _Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -84,6 +96,11 @@ class ApiError(Exception):
         self.pointer = pointer
         self.parameter = parameter
         self.headers = headers or {}
+
+
+def status_of(reason: str) -> int:
+    """Return the status that answers one of `errors.REASONS`, wherever it comes up."""
+    return _STATUS_OF_REASON.get(reason, 422)
 
 
 @frozen

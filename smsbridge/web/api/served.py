@@ -34,7 +34,15 @@ from smsbridge.errors import PermanentFailure, Refused, TemporaryFailure, Unknow
 from smsbridge.web import shapes
 from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.api.backend import Backend
-from smsbridge.web.api.operation import Answer, ApiError, Call, Operation, Raw, operations_of
+from smsbridge.web.api.operation import (
+    Answer,
+    ApiError,
+    Call,
+    Operation,
+    Raw,
+    operations_of,
+    status_of,
+)
 from smsbridge.web.phrases import answer_with, phrase
 
 __all__ = ["Access", "Api"]
@@ -48,14 +56,6 @@ _RETRY_AFTER_S: Final = 5
 _LONGEST_PART: Final = 1000  # of a path
 _DAY_MS: Final = 86_400_000
 
-_STATUS_OF_REASON: Final = {
-    "not-permitted": 403,
-    "destination-not-allowed": 403,
-    "unknown-line": 404,
-    "unknown-person": 404,
-    "throttled": 429,
-    "daily-cap": 429,
-}
 #: Which field of a body a reason is about: the first of them that was given, or that there is.
 _FIELDS_OF_REASON: Final[dict[str, tuple[str, ...]]] = {
     "invalid-number": ("to", "numbers", "number"),
@@ -70,6 +70,7 @@ _FIELDS_OF_REASON: Final[dict[str, tuple[str, ...]]] = {
     "empty": ("body",),
     "loop": ("body",),
     "media-unsupported": ("media", "media_urls"),
+    "too-large": ("media", "media_urls"),
 }
 _SCOPE_WORDS: Final = {
     Scope.READ: "read",
@@ -341,7 +342,7 @@ class Api:
             left_ms = _DAY_MS - self._backend.now_ms() % _DAY_MS
             headers["Retry-After"] = str(left_ms // 1000 + 1)
         return ApiError(
-            _STATUS_OF_REASON.get(e.reason, 422),
+            status_of(e.reason),
             e.reason,
             e.text,
             pointer=pointer,
@@ -508,13 +509,9 @@ def _body(request: Request, declared: Operation) -> tuple[Any, str]:
         return None, ""
     upload = getattr(request, "upload", None)
     if declared.body_type and upload is not None:
-        return upload, ""  # it went to a file while it arrived; see `web.site`
-    content = request.content
-    upload = getattr(request, "upload", None)
-    if declared.body is None and upload is not None and content is not None:
-        # It went to a file while it came; the operation moves that away.
-        content.flush()
+        # It went to a file while it arrived (see `web.site`); the operation moves that away.
         return upload, ""
+    content = request.content
     raw = b"" if content is None else content.read(declared.most_bytes + 1)
     if len(raw) > declared.most_bytes:
         raise ApiError(413, "too-large", f"A request here may have {declared.most_bytes} bytes.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smsbridge.core.message import Media, Origin, Sent
-from smsbridge.errors import TemporaryFailure
+from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.web.access.caller import Caller, Scope
 from tests.web.api.setting import BASE, FAILED, SENT, ApiTestCase
 from tests.web.backend import NUMBER, OTHER
@@ -221,6 +221,15 @@ class MediaTests(ApiTestCase):
             "POST", "/messages", 422, {"to": NUMBER, "media_urls": ["https://example.org/no"]}
         )
         self.assertEqual(error["source"], {"pointer": "/data/attributes/media_urls/0"})
+
+    def test_what_cannot_be_fetched_has_its_status(self) -> None:
+        """Too large and no room are told apart from an address that is wrong."""
+        self.setting.files.web["https://example.org/1.png"] = (b"picture", "image/png")
+        attributes = {"to": NUMBER, "media_urls": ["https://example.org/1.png"]}
+        for reason, code in (("too-large", 413), ("storage-full", 507), ("file-gone", 422)):
+            self.setting.files.refusal = Refused(reason)
+            error = self.refused("POST", "/messages", code, attributes)
+            self.assertEqual(error["source"], {"pointer": "/data/attributes/media_urls/0"})
 
 
 class RepeatTests(ApiTestCase):

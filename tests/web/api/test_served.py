@@ -406,6 +406,9 @@ class ErrorTests(ServedTestCase):
             ("destination-not-allowed", 403, "/data/attributes/to"),
             ("unknown-line", 404, "/data/attributes/from"),
             ("daily-cap", 429, ""),
+            ("file-gone", 410, ""),
+            ("too-large", 413, ""),
+            ("storage-full", 507, ""),
             ("loop", 422, ""),
         ):
             self.things.next = Refused(reason, "Because.")

@@ -21,7 +21,8 @@ export class ApiError extends Error {
 
   /** Tell whether trying the same again later may work. */
   get temporary() {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
+    // 507: the operator must make room first.
+    return this.status === 0 || this.status === 429 || (this.status >= 500 && this.status !== 507);
   }
 
   /** Return the sentence for one attribute ("to", "body"), or "" if none speaks of it. */
