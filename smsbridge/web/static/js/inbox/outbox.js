@@ -16,16 +16,22 @@ import { tookMessage } from "./messages.js";
 export const outbox = createStore({ entries: [] });
 
 const mine = (entry) => entry.person === session.get().me?.person;
-const sent_listeners = new Map(); // key -> {resolve, reject}
+const sent_listeners = new Map(); // key -> {resolve, reject, entry}
+
+let held = null; // the entries, where the browser's storage is full or forbidden
+
+const stored = () => held ?? remembered("outbox", []);
 
 function load() {
-  outbox.set({ entries: remembered("outbox", []).filter(mine) });
+  outbox.set({ entries: stored().filter(mine) });
 }
 
 function save(change) {
-  const all = remembered("outbox", []);
-  const next = change(all);
-  remember("outbox", next.length ? next : null);
+  const next = change(stored());
+  if (!held) {
+    remember("outbox", next.length ? next : null);
+    if (remembered("outbox", []).length !== next.length) held = next;
+  } else held = next;
   outbox.set({ entries: next.filter(mine) });
 }
 
@@ -52,7 +58,7 @@ export function send({ conversation, attributes, media = [] }) {
     person: session.get().me?.person,
   };
   save((all) => [...all, entry]);
-  const result = new Promise((resolve, reject) => sent_listeners.set(entry.key, { resolve, reject }));
+  const result = new Promise((resolve, reject) => sent_listeners.set(entry.key, { resolve, reject, entry }));
   flush();
   return result;
 }
@@ -84,7 +90,11 @@ export async function flush() {
 }
 
 async function pass() {
-  for (const entry of remembered("outbox", []).filter((one) => mine(one) && one.state !== "refused")) {
+  const kept = stored().filter((one) => mine(one) && one.state !== "refused");
+  const keys = new Set(stored().map((one) => one.key));
+  // Another tab may have sent ours: the same key asks what became of it.
+  const taken = [...sent_listeners.values()].map((one) => one.entry).filter((one) => !keys.has(one.key));
+  for (const entry of [...kept, ...taken]) {
     const listener = sent_listeners.get(entry.key);
     try {
       const answer = await request("POST", "/messages", {
