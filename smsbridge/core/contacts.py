@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +48,10 @@ _LARGEST_FILE: Final = 32 * 1024 * 1024
 _MOST_COMPLAINTS: Final = 100
 
 _EDGE = re.compile(r"^(BEGIN|END):VCARD[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_BEGIN = re.compile(r"^BEGIN:VCARD[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
 _LARGEST_CARD: Final = 64 * 1024  # without pictures
+_LARGEST_WITH_PICTURES: Final = 2 * 1024 * 1024
+_MOST_LINES: Final = 2000  # of a card without pictures; each costs as much time as a whole card
 # Pictures are most of a file and of the time that it takes to read it; nobody asks for them.
 _PICTURE = re.compile(
     r"^(?:[\w-]+\.)?(?:PHOTO|LOGO|SOUND|KEY)[;:].*\n(?:[ \t].*\n)*", re.MULTILINE | re.IGNORECASE
@@ -67,12 +71,16 @@ class Cards:
     skipped: tuple[str, ...] = ()
 
 
-def read_cards(text: str, country: str) -> Cards:
+def read_cards(text: str, country: str, most: int = 0) -> Cards:
     """
     Return the contacts in the text of a vCard file, in its order.
 
     :param country: two letters, for numbers without a country code.
+    :param most: how many cards the file may have; 0 is no bound.
+    :raises Refused: it has more.
     """
+    if most and sum(1 for _ in islice(_BEGIN.finditer(text), most + 1)) > most:
+        raise Refused("too-long", f"The file has more than {most} cards; import a part of them.")
     contacts: list[Contact] = []
     skipped: list[str] = []
     for place, card in enumerate(_cards(text), start=1):
@@ -103,12 +111,15 @@ def _cards(text: str) -> Iterator[Any]:
         if edge[1].upper() == "BEGIN":
             begin = edge.start()
         elif begin is not None:
-            yield _read(_PICTURE.sub("", text[begin : edge.end()]))
+            yield _read(text[begin : edge.end()])
             begin = None
 
 
 def _read(card: str) -> Any:
-    if len(card) > _LARGEST_CARD:
+    if len(card) > _LARGEST_WITH_PICTURES:
+        return None
+    card = _PICTURE.sub("", card)
+    if len(card) > _LARGEST_CARD or len(card.splitlines()) > _MOST_LINES:
         return None
     try:
         return vobject.readOne(card, allowQP=True)

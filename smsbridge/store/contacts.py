@@ -30,7 +30,7 @@ from smsbridge.core.contacts import (
 )
 from smsbridge.core.directory import World
 from smsbridge.core.message import storable
-from smsbridge.errors import Refused
+from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.store.schema import blocked, contact_groups, contact_numbers, contacts
 from smsbridge.store.service import MessageStore
 
@@ -289,6 +289,7 @@ class StoredContacts:
         self._blocks = _ChangeBlocks()
         # One change of a person's book at a time: what is read back must be what was written last.
         self._locks: dict[str, DeferredLock] = {}
+        self._importing: set[str] = set()
 
     def _in_pool(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
@@ -389,15 +390,20 @@ class StoredContacts:
         """See `Contacts.import_vcards`."""
         if len(text) > _LONGEST_IMPORT:
             return fail(Refused("too-long", "The file has more than 8 MiB; import it in parts."))
+        if person in self._importing:
+            # What waits would be held in memory, and most of it is the same file once more.
+            return fail(
+                TemporaryFailure("throttled", "A file is being imported; wait for its end.")
+            )
 
         async def write() -> tuple[int, int, list[str]]:
             cards: Cards = await self._in_thread(
-                read_cards, text.removeprefix("\ufeff"), self._country(person)
+                read_cards, text.removeprefix("\ufeff"), self._country(person), MOST_CONTACTS
             )
             if not cards.contacts and not cards.skipped:
                 raise Refused("empty", "There is no contact in this file; is it a vCard file?")
             own = await self._store.read(contacts_txn, person)
-            added, known, changed = _compared(own, cards.contacts)
+            added, known, changed = await self._in_thread(_compared, own, cards.contacts)
             if len(own) + len(added) > MOST_CONTACTS:
                 raise Refused(
                     "unsupported",
@@ -411,7 +417,12 @@ class StoredContacts:
                 await self._read_back(person)
             return len(added), known, list(cards.skipped)
 
-        return self._alone(person, write)
+        def over(result: Any) -> Any:
+            self._importing.discard(person)
+            return result
+
+        self._importing.add(person)
+        return self._alone(person, write).addBoth(over)
 
     def export_vcards(self, person: str) -> Deferred[str]:
         """See `Contacts.export_vcards`."""
@@ -469,22 +480,22 @@ def _compared(
     Returns the new ones, how many were known (the same name and a number in common), and those
     that are others now because a card adds something.
     """
-    by_name: dict[str, list[_Entry]] = {}
-    entries = [_Entry(contact, contact) for contact in own]
+    entries = [_Entry(place, contact, contact) for place, contact in enumerate(own)]
+    # Thousands may have one name, so they are looked up by each of their numbers, too.
+    known_by: dict[tuple[str, str], _Entry] = {}
     for entry in entries:
-        by_name.setdefault(entry.contact.name, []).append(entry)
+        entry.index(known_by)
     known = 0
     for card in cards:
-        numbers = dict(card.numbers).keys()
-        for entry in by_name.setdefault(card.name, []):
-            if numbers & dict(entry.contact.numbers).keys():
-                known += 1
-                entry.contact = _merged(entry.contact, card)
-                break
+        same = [known_by[each] for each in _keys(card) if each in known_by]
+        if same:
+            known += 1
+            entry = min(same, key=lambda each: each.place)
+            entry.contact = _merged(entry.contact, card)
         else:
-            entry = _Entry(card, None)
+            entry = _Entry(len(entries), card, None)
             entries.append(entry)
-            by_name[card.name].append(entry)
+        entry.index(known_by)
     return (
         [entry.contact for entry in entries if entry.before is None],
         known,
@@ -496,8 +507,20 @@ def _compared(
 class _Entry:
     """A contact as it is to be, and as it was before; None for a new one."""
 
+    place: int
     contact: Contact
     before: Contact | None
+
+    def index(self, known_by: dict[tuple[str, str], _Entry]) -> None:
+        """Let it be found by its name and each of its numbers; who came first is found first."""
+        for key in _keys(self.contact):
+            known = known_by.setdefault(key, self)
+            if self.place < known.place:
+                known_by[key] = self
+
+
+def _keys(contact: Contact) -> Iterable[tuple[str, str]]:
+    return ((contact.name, number) for number, _ in contact.numbers)
 
 
 def _merged(contact: Contact, card: Contact) -> Contact:

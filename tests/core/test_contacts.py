@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from hypothesis import given
@@ -93,6 +94,20 @@ class ReadTests(SynchronousTestCase):
         )
 
         self.assertEqual(read_contacts(text, ""), {"+37255550001": "Jürg"})
+
+    def test_monstrous_cards_are_passed_over(self) -> None:
+        """One of very many lines, or with a very large picture, takes no time and hides none."""
+        ann = "BEGIN:VCARD\nFN:Ann\nTEL:+12025550123\nEND:VCARD\n"
+        for inner in (
+            "A:\n" * 10_000,
+            "PHOTO:" + "x" * 3_000_000 + "\n",
+            "FN:B" + "\n b" * 900_000,
+        ):
+            text = f"BEGIN:VCARD\n{inner}TEL:+12025550124\nEND:VCARD\n{ann}"
+            began_s = time.process_time()
+
+            self.assertEqual(read_contacts(text, "US"), {"+12025550123": "Ann"})
+            self.assertLess(time.process_time() - began_s, 0.5)
 
     @given(st.text(max_size=200))
     def test_no_text_raises(self, inner: str) -> None:

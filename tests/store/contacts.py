@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from smsbridge.core.book import Contact
 from smsbridge.core.contacts import Shelf
 from smsbridge.core.directory import Directory, Person, World
-from smsbridge.errors import Refused
+from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.store import contacts as contacts_module
 from smsbridge.store.contacts import StoredContacts
 from smsbridge.store.service import MessageStore, StateFolder
@@ -209,6 +210,7 @@ class ContactsContract:
             ("", "empty"),
             ("x" * (8 * 1024 * 1024 + 1), "too-long"),
             (many, "unsupported"),
+            (many + card("One more", OTHER), "too-long"),
         ):
             error = await self.refusal(self.contacts.import_vcards("john", text))
             case.assertEqual(error.reason, reason)
@@ -218,6 +220,32 @@ class ContactsContract:
         error = await self.refusal(self.contacts.put("john", ANN))
 
         case.assertIn("3 contacts at most", str(error))
+
+    async def test_many_of_one_name_are_compared_quickly(self) -> None:
+        """The daemon must not stand still for a file that somebody made up."""
+        case: Any = self
+        cards = [Contact(name="x", numbers=((f"+1{n:010}", ""),)) for n in range(10_000)]
+        began_s = time.process_time()
+
+        added, known, changed = contacts_module._compared(cards, [*cards, *cards])
+
+        case.assertEqual((added, known, changed), ([], 20_000, []))
+        case.assertLess(time.process_time() - began_s, 5.0)
+
+    async def test_one_file_at_a_time(self) -> None:
+        """What waits would have to be held in memory."""
+        case: Any = self
+        running: Deferred[Any] = Deferred()
+        self.contacts._in_thread = lambda function, *arguments: running
+        first = self.contacts.import_vcards("john", card("Ann", NUMBER))
+        case.failureResultOf(
+            self.contacts.import_vcards("john", card("Bob", OTHER)), TemporaryFailure
+        )
+        running.errback(Refused("empty"))
+        await self.refusal(first)
+        self.contacts._in_thread = lambda function, *arguments: succeed(function(*arguments))
+
+        case.assertEqual(await self.contacts.import_vcards("john", card("Bob", OTHER)), (1, 0, []))
 
     async def test_a_large_file_leaves_room_for_texts(self) -> None:
         """Many cards are written in several transactions, and all are there."""

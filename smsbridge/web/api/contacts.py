@@ -253,7 +253,7 @@ class Contacts:
         most_bytes=_MOST_BYTES,
         answer=Imported,
         status=200,
-        statuses=(413, 422),
+        statuses=(413, 422, 503),
     )
     async def bring(self, call: Call[bytes | Path]) -> Any:
         """Take over the cards of a vCard file, which is the body of the request."""
