@@ -108,9 +108,9 @@ class Front(MultiService):
         self.door = Door.build(
             reactor, self._accounts, world, now_ms, self._public_url, self._trusted_proxies
         )
-        shelf = Shelf(world.book)
-        self._contacts = StoredContacts(reactor, store, world, shelf, now_ms)
-        self._cards = CardReader(reactor, world, shelf)
+        self._shelf = Shelf(world.book)
+        self._contacts = StoredContacts(reactor, store, world, self._shelf, now_ms)
+        self._cards = CardReader(reactor, world, self._shelf)
         self._media = MediaStore(
             reactor,
             config.settings.state / "media",
@@ -152,6 +152,7 @@ class Front(MultiService):
             conversation_id,
             lambda: self._config.http is None or self._config.http.push_preview,
         )
+        self._shelf.changed = live.contacts_changed  # names from a vCard file that has changed too
         self.before = (*self.before, live, push)
         self.door.logins.watch(lambda person, session_id: live.caller_ended(session_id))
         self.door.logins.watch(push.session_ended)
