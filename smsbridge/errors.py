@@ -52,7 +52,7 @@ REASONS: Final[dict[str, str]] = {
     "expired": "It could not be delivered in time.",
     "rejected": "The next hop refused the text.",
     "network": "The network reported a failure.",
-    "dropped": "The operator removed it from the queue.",
+    "dropped": "It was taken back before it was sent.",
     "internal": "Something went wrong inside the bridge; the log has the details.",
 }
 
