@@ -36,11 +36,24 @@ class Viewer:
     """
     Who looks, and what may be seen: the conversations of these lines, and those between persons
     in which this person takes part.
+
+    :ivar blocked: numbers whose conversations stand apart.
+    :ivar internal: whether those between persons may be seen; not by a token for certain lines.
     """
 
     person: str
     lines: tuple[str, ...]
-    blocked: frozenset[str] = frozenset()  # numbers whose conversations stand apart
+    blocked: frozenset[str] = frozenset()
+    internal: bool = True
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Name the lines whose conversations may be seen; the empty one is between persons."""
+        return ("", *self.lines) if self.internal and self.person else self.lines
+
+    def takes_part(self, persons: Sequence[str]) -> bool:
+        """Tell whether what is between these persons may be seen."""
+        return self.internal and bool(self.person) and self.person in persons
 
 
 @frozen(kw_only=True)

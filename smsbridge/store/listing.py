@@ -95,7 +95,7 @@ def _sources(connection: Connection, query: ListQuery) -> list[ColumnElement[boo
             if may_see(viewer, row.line, row.parties) and query.line in ("", row.line)
         ]
     sources = [_m.line == line for line in viewer.lines if query.line in ("", line)]
-    if not query.line and viewer.person:
+    if not query.line and "" in viewer.places:
         own = select(_p.conversation).where(_p.party == viewer.person)
         sources.append(and_(_m.line == "", _m.conversation.in_(own)))
     return sources

@@ -107,7 +107,7 @@ def _sources(viewer: Viewer, line: str, conversation: str) -> list[ColumnElement
     sources: list[ColumnElement[bool]] = [
         _m.line == each for each in viewer.lines if line in ("", each)
     ]
-    if not line and viewer.person:
+    if not line and "" in viewer.places:
         sources.append(_between_persons(viewer))
     return sources
 
@@ -158,15 +158,14 @@ def _is_asked_for(query: SearchQuery, row: Any) -> bool:
         return False
     if row.line:
         return row.line in query.viewer.lines
-    person = query.viewer.person
-    return bool(person) and person in (row.author, *row.recipients.split("\n"))
+    return query.viewer.takes_part((row.author, *row.recipients.split("\n")))
 
 
 def _marks(query: SearchQuery, between: str, each: str) -> list[str]:
     """Name what the index can leave out by itself; empty if that would be too long."""
     if query.conversation:
         return [each.format(conversation_mark(query.conversation))]
-    lines = [line for line in ("", *query.viewer.lines) if query.line in ("", line)]
+    lines = [line for line in query.viewer.places if query.line in ("", line)]
     if len(lines) > _MOST_MARKS:
         return []
     marks = [each.format(line_mark(line)) for line in lines]
@@ -278,7 +277,7 @@ def _with_parties(connection: Connection, query: SearchQuery) -> list[str]:
     if query.conversation:
         conditions.append(_c.conversation == query.conversation)
     elif names is None:
-        conditions.append(_c.line == query.line if query.line else _c.line.in_(("", *viewer.lines)))
+        conditions.append(_c.line == query.line if query.line else _c.line.in_(viewer.places))
     before = query.before_id or _LAST
     statement = (
         select(_c.conversation, _c.line, _c.parties, _c.last_message_id)

@@ -39,7 +39,7 @@ def may_see(viewer: Viewer, line: str, parties: str) -> bool:
     """
     if line:
         return line in viewer.lines
-    return bool(viewer.person) and viewer.person in parties.split("\n")
+    return viewer.takes_part(parties.split("\n"))
 
 
 def not_hidden(person: Any) -> ColumnElement[bool]:

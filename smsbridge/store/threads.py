@@ -317,7 +317,7 @@ def _walk(
     """Read the newest conversations of the lines, and all that have another place than theirs."""
     values: dict[str, Any] = {"person": viewer.person, "before": before, "most": limit}
     yield from connection.execute(_out_of_place, values)
-    if not line:
+    if not line and "" in viewer.places:
         yield from connection.execute(_between_persons.where(*conditions), values)
     lines = tuple(each for each in viewer.lines if each == line) if line else viewer.lines
     best: list[str] = []  # the newest so far, smallest first
@@ -356,7 +356,7 @@ def _put_away(connection: Connection, query: ConversationQuery) -> list[Any]:
     """Read archived conversations until there are enough."""
     rows: list[Any] = []
     viewer = query.viewer
-    lines = [line for line in ("", *viewer.lines) if query.line in ("", line)]
+    lines = [line for line in viewer.places if query.line in ("", line)]
     if not lines:
         return rows
     statement = _archived.where(_c.line.in_(padded(lines)))
@@ -432,8 +432,8 @@ def _count_unread(
 
 def unread_txn(connection: Connection, viewer: Viewer) -> int:
     """Count the conversations with unread texts, up to `MOST_UNREAD`."""
-    lines = ("", *viewer.lines)
-    each = max(MOST_UNREAD, _LISTED // len(lines))
+    lines = viewer.places
+    each = max(MOST_UNREAD, _LISTED // max(1, len(lines)))
     values = {"person": viewer.person, "before": _LAST, "most": each}
     rows: list[Any] = []
     for line in lines:
@@ -568,7 +568,7 @@ def _visible(
         values = {"person": viewer.person, "ids": padded(unique[start : start + 500])}
         for row in connection.execute(statement, values):
             if row.line in viewer.lines or (
-                not row.line and viewer.person in (row.author, *row.recipients.split("\n"))
+                not row.line and viewer.takes_part((row.author, *row.recipients.split("\n")))
             ):
                 found[row.message_id] = row.conversation
     return found

@@ -30,6 +30,7 @@ OTHER = "+12025550124"
 JOHN = Viewer("john", ("demo1",))
 MARY = Viewer("mary", ("demo1", "demo2"))
 ZOE = Viewer("zoe", ())
+OUTWARD = Viewer("john", ("demo1",), internal=False)  # a token for a line
 
 
 def received(
@@ -176,6 +177,42 @@ class InboxContract:
         self.assertEqual(await self.listed(ZOE), [])
         self.assertEqual(len(await self.listed(Viewer("mary", ()))), 1)
         self.assertEqual(await self.listed(parties=("mary",)), ["|john,mary"])
+
+    async def test_what_persons_write_to_each_other_can_be_kept_away(self) -> None:
+        """A viewer for lines alone finds, counts, reads and changes nothing of it."""
+        inside, line = between("mary", "john", body="lunch?"), received(body="lunch too?")
+        earlier = between("mary", "john")
+        await self.take(earlier, inside, line)
+        name = inside.conversation
+
+        for more in ({}, {"folder": "all"}, {"folder": "unread"}, {"parties": ("mary", PEER)}):
+            self.assertEqual(await self.listed(OUTWARD, **more), [line.conversation], more)
+        self.assertEqual(await self.listed(OUTWARD, conversations=(name,)), [])
+        self.assertEqual(await self.threads.unread(OUTWARD), 1)
+        self.assertEqual(await self.threads.unread(JOHN), 2)
+        self.assertEqual(await self.page(name, OUTWARD), ([], (False, False)))
+        self.assertEqual(await self.found("lunch", OUTWARD), ["lunch too?"])
+        self.assertEqual(await self.found("lunch", OUTWARD, conversation=name), [])
+        self.assertEqual(await self.found("nothing", OUTWARD, parties=("mary",)), [])
+        seen = await self.threads.seen_by(OUTWARD, [inside.message_id, line.message_id])
+        self.assertEqual([each.message_id for each in seen], [line.message_id])
+        change = ConversationChange(archived=True)
+        self.assertFalse(await self.threads.change(OUTWARD, name, change, NOW))
+        self.assertEqual(await self.threads.hide_messages(OUTWARD, [inside.message_id], NOW), 0)
+        self.assertEqual(await self.threads.hide_conversation(OUTWARD, name, NOW), "")
+
+        # What the person put away or deleted does not bring it back either.
+        await self.threads.hide_messages(JOHN, [inside.message_id], NOW)
+        self.assertEqual(await self.listed(OUTWARD), [line.conversation])
+        self.assertEqual(await self.threads.unread(OUTWARD), 1)
+        await self.threads.change(JOHN, name, change, NOW)
+        self.assertEqual(await self.listed(JOHN, folder="archived"), [name])
+        self.assertEqual(await self.listed(OUTWARD, folder="archived"), [])
+        nowhere = Viewer("john", (), internal=False)
+        self.assertEqual(await self.listed(nowhere), [])
+        self.assertEqual(await self.listed(nowhere, folder="archived"), [])
+        self.assertEqual(await self.threads.unread(nowhere), 0)
+        self.assertEqual(await self.found("lunch", nowhere), [])
 
     async def test_long_groups_keep_their_parties(self) -> None:
         """Where the name is only a digest, the parties are those of the text."""

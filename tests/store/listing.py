@@ -11,7 +11,17 @@ from smsbridge.core.message import Direction
 from smsbridge.store.listing import MessageListing
 from smsbridge.store.threads import StoredThreads
 from tests.store.contract import NOW, MessageStoreContract, entry
-from tests.store.inbox_contract import JOHN, MARY, OTHER, PEER, ZOE, between, received, wrote
+from tests.store.inbox_contract import (
+    JOHN,
+    MARY,
+    OTHER,
+    OUTWARD,
+    PEER,
+    ZOE,
+    between,
+    received,
+    wrote,
+)
 
 
 class ListingContract:
@@ -50,6 +60,8 @@ class ListingContract:
         test.assertEqual(await self.bodies(JOHN), ["4", "3", "1"])
         test.assertEqual(await self.bodies(MARY), ["3", "2", "1"])
         test.assertEqual(await self.bodies(ZOE), ["4"])
+        test.assertEqual(await self.bodies(OUTWARD), ["3", "1"])
+        test.assertEqual(await self.bodies(OUTWARD, number="zoe"), [])
 
     async def test_narrows_the_list(self) -> None:
         """By line, number, person, direction, time and place."""

@@ -46,6 +46,11 @@ class Caller:
         """Whether operators' things are allowed."""
         return self.person.admin and Scope.ADMIN in self.scopes
 
+    @property
+    def writes_to_persons(self) -> bool:
+        """Whether what goes from person to person is this caller's: a line's token has none."""
+        return not self.only_lines
+
     def sends_on(self) -> tuple[str, ...]:
         """Name the lines that this caller may send on; the first is the default."""
         return tuple(
@@ -62,4 +67,5 @@ class Caller:
             self.person.label,
             tuple(line for line in lines if not self.only_lines or line in self.only_lines),
             world.book.of(self.person.label).blocked,
+            internal=self.writes_to_persons,
         )

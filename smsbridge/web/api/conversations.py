@@ -29,7 +29,7 @@ from smsbridge.core.threads import (
 from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.api.backend import Backend
 from smsbridge.web.api.cursor import links, place_of
-from smsbridge.web.api.messages import Recipients, as_number
+from smsbridge.web.api.messages import Recipients, as_number, check_writes_to_persons
 from smsbridge.web.api.operation import ApiError, Arguments, Body, Call, operation
 from smsbridge.web.api.shapes import (
     ConversationResource,
@@ -212,6 +212,8 @@ class Conversations:
             world.book.of(caller.label),
         )
         labels = tuple(person.label for person in outbound.persons)
+        if labels:
+            check_writes_to_persons(caller)
         line = outbound.line.label if outbound.line is not None else ""
         if line and line not in own:
             raise ApiError(
@@ -433,10 +435,11 @@ class Conversations:
         persons = self._backend.world.directory.persons
         if line:
             mine = line in caller.sends_on() and all(
-                is_e164(each) or is_short_code(each) or each in persons for each in parties
+                is_e164(each) or is_short_code(each) or (viewer.internal and each in persons)
+                for each in parties
             )
         else:
-            mine = viewer.person in parties and all(each in persons for each in parties)
+            mine = viewer.takes_part(parties) and all(each in persons for each in parties)
         if not mine or conversation(line, parties) != name:
             return None
         return _empty(name, line, parties)

@@ -99,7 +99,7 @@ def sees(viewer: Viewer, record: MessageRecord) -> bool:
     """Tell whether a message is in a conversation that the viewer may see; see `Viewer`."""
     if record.line:
         return record.line in viewer.lines
-    return viewer.person == record.author or viewer.person in record.recipients
+    return viewer.takes_part((record.author, *record.recipients))
 
 
 @define(eq=False)
@@ -770,7 +770,9 @@ def _may_see(viewer: Viewer, conversation: str) -> bool:
     line, _, parties = conversation.partition("|")
     if line:
         return line in viewer.lines
-    return viewer.person in parties.split(",") or parties.startswith("sha256:")
+    return viewer.takes_part(parties.split(",")) or (
+        viewer.internal and parties.startswith("sha256:")
+    )
 
 
 def _emptied(conversation: str) -> ConversationRecord:

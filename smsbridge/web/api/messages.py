@@ -47,7 +47,14 @@ from smsbridge.web.api.shapes import (
     Shapes,
 )
 
-__all__ = ["Messages", "NewText", "OriginOf", "Recipients", "as_number"]
+__all__ = [
+    "Messages",
+    "NewText",
+    "OriginOf",
+    "Recipients",
+    "as_number",
+    "check_writes_to_persons",
+]
 
 _TAG: Final = "messages"
 _REPEAT_FOR_S: Final = 86_400.0  # how long an Idempotency-Key is remembered
@@ -257,6 +264,8 @@ class Messages:
         caller, asked = call.caller, call.body
         persons = self._backend.world.directory.persons
         between_persons = all(each in persons for each in asked.to)
+        if any(each in persons for each in asked.to):
+            check_writes_to_persons(caller)
         line = self._line(caller, asked, between_persons)
         body, given = await self._content(asked)
         media = tuple(given)
@@ -610,6 +619,22 @@ def _dedup_key(call: Call[NewText]) -> str:
 def _completed(recipient: str, country: str) -> str:
     """Put the + before a number that lacks it, as Flowroute's clients write them."""
     return parse_sender(recipient, country) if recipient.isdigit() else recipient
+
+
+def check_writes_to_persons(caller: Caller) -> None:
+    """
+    Let nobody write to persons whose texts between persons are not to be seen.
+
+    :raises ApiError: the caller is such a one.
+    """
+    if not caller.writes_to_persons:
+        raise ApiError(
+            403,
+            "not-permitted",
+            "This token is for certain lines and writes to telephone numbers only; use one that "
+            "is for all lines.",
+            pointer="/data/attributes/to",
+        )
 
 
 def as_number(text: str, country: str) -> str:

@@ -52,7 +52,7 @@ FRIEND = "a friend of John"
 
 
 class ForeignTests(ApiTestCase):
-    """John's line two, his messages, contacts and files, asked for by others."""
+    """John's line two, his messages, contacts, files and what he writes to Joe, for others."""
 
     def setUp(self) -> None:
         """Let John have one of everything."""
@@ -69,7 +69,9 @@ class ForeignTests(ApiTestCase):
         self.ask("PUT", f"{BASE}/blocks/{quote('+12025550199')}")
         media: Media = self.successResultOf(self.setting.files.keep(b"secret", SECRET, "image/png"))
         self.cid = conversation_id(f"two|{NUMBER}")
-        self.messages = [sent["id"], scheduled["id"]]
+        self.inside = conversation_id("|joe,john")
+        self.cids = [self.cid, self.inside]
+        self.messages = [sent["id"], scheduled["id"], self.between(SECRET, "john", "joe")]
         self.parts = {
             "message_id": sent["id"],
             "cid": self.cid,
@@ -123,6 +125,8 @@ class ForeignTests(ApiTestCase):
         """Return the parts of a path for every one of John's messages."""
         if "<message_id>" in declared.path:
             return [{**self.parts, "message_id": each} for each in self.messages]
+        if "<cid>" in declared.path:
+            return [{**self.parts, "cid": each} for each in self.cids]
         return [self.parts]
 
     def try_one(self, declared: Operation, path: str, person: str) -> None:
@@ -194,13 +198,34 @@ class ForeignTests(ApiTestCase):
         """Jane cannot write to John's groups."""
         self.refused("POST", "/messages", 422, {"to": "@secret", "body": "x"}, person="jane")
 
+    def test_a_token_for_a_line_does_not_write_to_persons(self) -> None:
+        """Neither to one nor beside numbers, neither now nor tried, and it opens nothing there."""
+        for to in ("joe", ["joe", NUMBER]):
+            for more in ({}, {"line": "one"}, {"group": False}):
+                body = {"to": to, "body": "x", **more}
+                for path in ("/messages", "/messages?test=true"):
+                    error = self.refused("POST", path, 403, body, person="john-scoped")
+                    self.assertEqual(error["source"], {"pointer": "/data/attributes/to"})
+            self.refused("POST", "/conversations", 403, {"to": to}, person="john-scoped")
+        begun = conversation_id("|jane,john")
+        self.get(f"/conversations/{begun}", 404, "john-scoped")
+        self.get(f"/conversations/{begun}")
+
+    def test_a_token_for_a_line_counts_its_own_unread(self) -> None:
+        """What a person has not read is not told by a number either."""
+        self.between("for John", "joe", "john")
+
+        self.assertEqual(self.get("/conversations", person="john-scoped")["meta"]["unread"], 0)
+        self.assertEqual(self.get("/conversations")["meta"]["unread"], 2)
+
     def assert_nothing_changed(self) -> None:
         """Fail unless John's things are as they were."""
-        (conversation,) = self.get("/conversations")["data"]
-        self.assertFalse(conversation["attributes"]["muted"])
+        conversations = self.get("/conversations")["data"]
+        self.assertEqual([each["id"] for each in conversations], [self.inside, self.cid])
+        self.assertFalse(any(each["attributes"]["muted"] for each in conversations))
         (contact,) = self.get("/contacts")["data"]
         self.assertEqual(contact["attributes"]["name"], FRIEND)
-        self.assertEqual(len(self.get("/messages")["data"]), 3)
+        self.assertEqual(len(self.get("/messages")["data"]), 4)
 
     def test_every_operation_is_known_here(self) -> None:
         """The lists above name operations that there are."""

@@ -78,6 +78,20 @@ class TellingTests(SynchronousTestCase):
 
         self.assertEqual([data["id"] for data in program.told("message")], [wanted])
 
+    def test_token_of_one_line_is_not_told_what_persons_write(self) -> None:
+        """Neither the texts between persons nor that their conversations change."""
+        program = self.rig.listen("john", lines=("2002",))
+        john = self.rig.listen("john")
+
+        self.rig.memory.add(sender="mary", line="", author="mary", recipients=("john",))
+        self.rig.hub.conversation_changed("john", "|john,mary")
+        self.rig.hub.conversation_changed("john", "|sha256:0")
+        self.rig.run()
+
+        self.assertEqual([kind for kind, _, _ in program.events()], ["hello"])
+        self.assertEqual(len(john.told("message")), 1)
+        self.assertEqual(len(john.told("conversation")), 2)
+
     def test_only_wanted_kinds_are_told(self) -> None:
         """A program that wants messages gets nothing else, and costs no other reads."""
         request = self.rig.listen("john", "message")
