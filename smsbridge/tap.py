@@ -37,6 +37,7 @@ from smsbridge.keys import ConfigError
 from smsbridge.logs import LastErrors, Levels, use
 from smsbridge.metrics import Exposition
 from smsbridge.notify import Notices, Notifier
+from smsbridge.openfiles import raise_open_files
 from smsbridge.store.database import DatabaseError
 from smsbridge.store.service import MessageStore, StateFolder, StateFolderTaken
 from smsbridge.web.api.admin import Installation
@@ -86,6 +87,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    raise_open_files()
     config = options.config
     try:
         # Said here as a sentence; the lock itself is taken at the start, by the daemon's user.

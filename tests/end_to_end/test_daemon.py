@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import socket
+from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
 from twisted.internet import reactor
 
+from smsbridge.openfiles import MOST_OPEN_FILES
 from tests.end_to_end.daemon import DaemonProcess
 from tests.end_to_end.test_durability import SENDER, BoxAndDaemon, free_udp_port, pause
 
@@ -106,6 +109,18 @@ class DaemonTests(BoxAndDaemon):
         )  # twistd ends as the signal asked, after all is closed
         self.assertNotIn("Traceback", daemon.output)
         await daemon.start()
+
+    async def test_may_open_more_files_than_a_shell_gives(self) -> None:
+        """The low limit of a shell, which browsers would use up, is raised at the start."""
+        soft, hard = getrlimit(RLIMIT_NOFILE)
+        setrlimit(RLIMIT_NOFILE, (512, hard))
+        self.addCleanup(setrlimit, RLIMIT_NOFILE, (soft, hard))
+
+        daemon = await self.start_daemon()
+
+        limits = Path(f"/proc/{daemon.pid}/limits").read_text(encoding="ascii")
+        (found,) = re.findall(r"^Max open files +(\d+)", limits, re.MULTILINE)
+        self.assertEqual(int(found), min(hard % 2**63, MOST_OPEN_FILES))
 
     async def test_reload_adds_and_removes_lines_without_disturbing_others(self) -> None:
         """A new line works, a removed one is gone, and the third never noticed."""
