@@ -54,6 +54,7 @@ _RATE: Final = 100.0
 _BURST: Final = 500
 _RETRY_AFTER_S: Final = 5
 _LONGEST_PART: Final = 1000  # of a path
+_MOST_ERRORS: Final = 20  # told in one answer; a request could have thousands
 _DAY_MS: Final = 86_400_000
 
 #: Which field of a body a reason is about: the first of them that was given, or that there is.
@@ -498,7 +499,7 @@ def _query(request: Request, declared: Operation) -> Any:
                 ApiError(
                     400, "bad-request", _sentence(each, declared.query), parameter=_path(each)[-1]
                 )
-                for each in e.errors(include_url=False)
+                for each in e.errors(include_url=False)[:_MOST_ERRORS]
             ],
         ) from None
 
@@ -536,7 +537,7 @@ def _body(request: Request, declared: Operation) -> tuple[Any, str]:
                     _sentence(each, declared.body),
                     pointer="/".join([base, *map(_escaped, _path(each))]),
                 )
-                for each in e.errors(include_url=False)
+                for each in e.errors(include_url=False)[:_MOST_ERRORS]
             ],
         ) from None
 
@@ -545,12 +546,12 @@ def _attributes(raw: bytes, model: type[BaseModel]) -> tuple[Any, str]:
     """Return the fields of a body and the JSON pointer to where they stand."""
     try:
         document = json.loads(raw or b"{}", parse_constant=_no_constant)
+        if b"\\u" in raw:
+            document = _storable(document)
     except (ValueError, RecursionError):
         raise ApiError(400, "bad-json", "The body is not JSON in UTF-8.") from None
     if not isinstance(document, dict):
         raise ApiError(400, "bad-json", "The body must be a JSON object.")
-    if b"\\u" in raw:
-        document = _storable(document)
     if "data" not in document or "data" in model.model_fields:
         return document, ""
     data = document["data"]

@@ -81,6 +81,8 @@ BODIES: Final = (
     b'{"data": {"attributes": {}}}',
     b'{"a": ' * 5000,
     b"[" * 100_000,
+    b'{"to": "\\u0041", "a": ' + b"[" * 700 + b"]" * 700 + b"}",
+    b'{"ids": [' + b"1," * 50_000 + b"1]}",
     b'{"to": ' + b"9" * 5000 + b"}",
 )
 
@@ -117,6 +119,7 @@ class HostileTests(ApiTestCase):
         response = answers[0]
         content = self.successResultOf(self.treq.content(response))
         kind = (response.headers.getRawHeaders(b"content-type") or [b""])[0].decode()
+        self.assertLess(len(content), 100_000, f"{declared.method} {path[:200]}")
         what = f"{declared.method} {path[:200]} {(data or b'')[:200]!r}: {content[:500]!r}"
         self.assertLess(response.code, 500, what)
         fault = self.conformity.faults(declared.method, BASE + path, response.code, kind, content)
@@ -151,6 +154,12 @@ class HostileTests(ApiTestCase):
             for name in declared.query.model_fields if declared.query else ["unknown"]:
                 for word in WORDS:
                     self.try_one(declared, f"{path}?{name}={quote(word)}", b"{}")
+
+    def test_thousands_of_arguments(self) -> None:
+        """The answer is not many times as long as the request."""
+        for declared, path in self.asked():
+            many = "&".join(f"x{number}=1" for number in range(1000))
+            self.try_one(declared, f"{path}?{many}", b"{}" if declared.body else None)
 
     def test_fields_of_bodies(self) -> None:
         """Whatever stands in a field of a body, alone and beside good ones."""
