@@ -85,6 +85,31 @@ class SendTests(ApiTestCase):
         self.assertEqual(first["attributes"]["to"], [NUMBER])
         self.assertEqual(len(self.get("/conversations")["data"]), 2)
 
+    def test_numbers_and_persons_each_alone(self) -> None:
+        """A person beside numbers is written to from person to person, on no line."""
+        asked = {"to": ["jane", NUMBER, "joe"], "body": "hi", "group": False}
+        answers = [
+            self.post("/messages", asked, 202, idempotency_key="mixed")["data"] for _ in range(2)
+        ]
+
+        self.assertEqual(answers[0]["id"], answers[1]["id"])
+        listed = [each["attributes"] for each in self.get("/messages")["data"]]
+        self.assertEqual(
+            sorted((each["direction"], each["line"], each["to"]) for each in listed),
+            [
+                ("internal", "", ["jane"]),
+                ("internal", "", ["joe"]),
+                ("outbound", "one", [NUMBER]),
+            ],
+        )
+        self.assertEqual(len(self.get("/conversations", person="joe")["data"]), 1)
+        error = self.post(
+            "/messages", {**asked, "to": [NUMBER, "other"]}, 422, idempotency_key="mixed"
+        )["errors"][0]
+        self.assertEqual(error["source"], {"pointer": "/data/attributes/to"})
+        other = {**asked, "body": "another"}
+        self.post("/messages", other, 409, idempotency_key="mixed")
+
     def test_several_recipients_are_one_message(self) -> None:
         """A list, or a text with commas, is one message with a delivery for each number."""
         for to in ([NUMBER, "(202) 555-0124"], f"{NUMBER}, {OTHER}"):
