@@ -9,24 +9,19 @@ beginning is read.  Connections are kept for the next post to the same host.
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
 from twisted.internet.error import ConnectionDone as Done
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConsumer, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
-from twisted.internet.ssl import optionsForClientTLS
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
@@ -39,7 +34,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from smsbridge.media.fetch import is_allowed
+from smsbridge.outside import NotAllowed, Outside, Resolve, is_allowed
 
 __all__ = ["Answer", "Forbidden", "NoAnswer", "Post", "Poster", "Resolve"]
 
@@ -47,9 +42,6 @@ _CONNECT_TIMEOUT_S: Final = 10.0
 _MOST_ANSWER_BYTES: Final = 4096
 _IDLE_S: Final = 30  # how long a connection is kept without use
 _AGENT: Final = b"smsbridge"
-
-#: Names a host: returns its addresses.
-Resolve = Callable[[str], Deferred[list[str]]]
 
 
 class NoAnswer(Exception):
@@ -104,8 +96,7 @@ class Poster:
         self, reactor: Any, resolve: Resolve | None = None, trust_root: Any = None
     ) -> None:
         self._reactor = reactor
-        self._resolve = resolve or self._ask_system
-        self._trust_root = trust_root
+        self._outside = Outside(reactor, resolve, trust_root)
         self._agents: dict[bool, tuple[Agent, HTTPConnectionPool]] = {}
 
     def post(
@@ -185,38 +176,15 @@ class Poster:
     async def connect(self, uri: URI, private_too: bool, factory: Any) -> Any:
         """Connect to a host, to one of the addresses that were judged."""
         host = uri.host.decode("ascii").strip("[]")
-        address = await self._address(host, private_too)
-        kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-        endpoint: Any = kind(self._reactor, address, uri.port, timeout=_CONNECT_TIMEOUT_S)
-        if uri.scheme == b"https":
-            options = optionsForClientTLS(host, trustRoot=self._trust_root)
-            endpoint = wrapClientTLS(options, endpoint)
-        return await endpoint.connect(factory)
 
-    async def _address(self, host: str, private_too: bool) -> str:
+        def allowed(address: str) -> bool:
+            return private_too or is_allowed(address, False)
+
         try:
-            ipaddress.ip_address(host)
-            found = [host]
-        except ValueError:
-            try:
-                found = await self._resolve(host)
-            except (OSError, DNSLookupError, UnicodeError):
-                raise DNSLookupError(f"there is no host {host}") from None
-        if not found:
-            raise DNSLookupError(f"there is no host {host}")
-        if not private_too and not all(is_allowed(address, False) for address in found):
-            raise Forbidden(f"{host} is in a private network; nothing is posted there.")
-        # Few machines have IPv6 that works and no IPv4.
-        return min(found, key=lambda address: ":" in address)
-
-    def _ask_system(self, host: str) -> Deferred[list[str]]:
-        def look_up() -> list[str]:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            return [str(entry[4][0]) for entry in found]
-
-        pool = self._reactor.getThreadPool()
-        asking: Deferred[list[str]] = deferToThreadPool(self._reactor, pool, look_up)
-        return asking
+            address = await self._outside.address(host, allowed)
+        except NotAllowed:
+            raise Forbidden(f"{host} is in a private network; nothing is posted there.") from None
+        return await self._outside.endpoint(uri, address, _CONNECT_TIMEOUT_S).connect(factory)
 
 
 @implementer(IAgentEndpointFactory)

@@ -1,19 +1,15 @@
 """
 Fetches files from outside by HTTP, without being made a tool against our own network.
 
-Whoever may send a text or a webhook names the address, so a name is resolved first, every address
-that it has is judged, and the connection goes to exactly the address that was judged (a second look
-into the DNS could answer otherwise).  A redirect is a new address and judged like one; credentials
-are never told to another host.  What comes is bounded while it streams to the disk, compressed or
-not.
+Whoever may send a text or a webhook names the address, so it is judged first (see `outside`).  A
+redirect is a new address and judged like one; credentials are never told to another host.  What
+comes is bounded while it streams to the disk, compressed or not.
 
 No cookies, no proxies, no reuse of connections.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import zlib
 from collections.abc import Callable, Mapping
 from email.message import Message
@@ -23,12 +19,9 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.ssl import optionsForClientTLS
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
@@ -44,8 +37,9 @@ from zope.interface import implementer
 
 from smsbridge.core.attachments import shown_bytes
 from smsbridge.errors import Refused, TemporaryFailure
+from smsbridge.outside import NotAllowed, Outside, Resolve, is_allowed
 
-__all__ = ["Fetched", "Fetcher", "Resolve", "encoded", "is_allowed", "redirected"]
+__all__ = ["Fetched", "Fetcher", "encoded", "redirected"]
 
 _MOST_REDIRECTS: Final = 3
 _CONNECT_TIMEOUT_S: Final = 15.0
@@ -56,50 +50,6 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _AGENT: Final = b"smsbridge"
 
 _URL_SAFE: Final = "/%:@!$&'()*+,;=~?[]"
-
-#: Names a host: returns its addresses.
-Resolve = Callable[[str], Deferred[list[str]]]
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-_NAT64_LOCAL: Final = ipaddress.ip_network("64:ff9b:1::/48")
-_COMPATIBLE: Final = ipaddress.ip_network("::/96")
-
-
-def is_allowed(address: str, private_too: bool) -> bool:
-    """
-    Tell whether media may be fetched from an address.
-
-    :param private_too: as ``allow_private_media`` says. Link-local addresses stay out all the same:
-        at 169.254.169.254 clouds tell their secrets.
-    """
-    try:
-        found: _Address = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = _inner(found)
-        if inner is not None:
-            found = inner
-    if found.is_multicast or found.is_unspecified or found.is_link_local:
-        return False
-    if private_too:
-        return True
-    return found.is_global and not found.is_private and not found.is_reserved
-
-
-def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address to which an IPv6 address leads, where it does."""
-    for inner in (address.ipv4_mapped, address.sixtofour):
-        if inner is not None:
-            return inner
-    if address.teredo is not None:
-        return address.teredo[1]
-    if address in _NAT64 or address in _NAT64_LOCAL:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if address in _COMPATIBLE and int(address) > 1:
-        return ipaddress.IPv4Address(int(address))
-    return None
 
 
 @frozen
@@ -116,25 +66,21 @@ class Fetched:
 class _Pinned:
     """Connects to one address, whatever the name in the URL."""
 
-    def __init__(self, reactor: Any, address: str) -> None:
-        self._reactor = reactor
+    def __init__(self, outside: Outside, address: str) -> None:
+        self._outside = outside
         self._address = address
 
     def endpointForURI(self, uri: URI) -> Any:
-        """Return an endpoint; TLS still asks for the name's certificate."""
-        kind = TCP6ClientEndpoint if ":" in self._address else TCP4ClientEndpoint
-        endpoint = kind(self._reactor, self._address, uri.port, timeout=_CONNECT_TIMEOUT_S)
-        if uri.scheme != b"https":
-            return endpoint
-        return wrapClientTLS(optionsForClientTLS(uri.host.decode("ascii")), endpoint)
+        """Return an endpoint."""
+        return self._outside.endpoint(uri, self._address, _CONNECT_TIMEOUT_S)
 
 
 class Fetcher:
     """
     Fetches by HTTP to a file.
 
-    :param private_too: asked for each address; see `is_allowed`.
-    :param resolve: by default the system's resolver, asked in a thread.
+    :param private_too: asked for each address; see `outside.is_allowed`.
+    :param resolve: by default the system's resolver.
     """
 
     def __init__(
@@ -142,7 +88,7 @@ class Fetcher:
     ) -> None:
         self._reactor = reactor
         self._private_too = private_too
-        self._resolve = resolve or self._ask_system
+        self._outside = Outside(reactor, resolve)
 
     async def fetch(
         self, url: str, most_bytes: int, to: Path, headers: Mapping[str, str] | None = None
@@ -180,7 +126,7 @@ class Fetcher:
     async def _ask(self, url: str, headers: Mapping[str, str]) -> IResponse:
         host, _ = _checked(url)
         address = await self._address(host)
-        agent = Agent.usingEndpointFactory(self._reactor, _Pinned(self._reactor, address))
+        agent = Agent.usingEndpointFactory(self._reactor, _Pinned(self._outside, address))
         wanted = Headers({b"user-agent": [_AGENT], b"accept-encoding": [b"identity"]})
         for name, value in headers.items():
             wanted.setRawHeaders(name, [value])
@@ -202,35 +148,19 @@ class Fetcher:
             ) from None
 
     async def _address(self, host: str) -> str:
-        try:
-            ipaddress.ip_address(host)
-            found = [host]
-        except ValueError:
-            try:
-                found = await self._resolve(host)
-            except (OSError, DNSLookupError, UnicodeError) as e:
-                raise TemporaryFailure(
-                    "peer-down", f"There is no host {host}; check the address.", detail=str(e)
-                ) from None
         private_too = self._private_too()
-        # One bad address is reason enough: an honest name has none.
-        if not found or not all(is_allowed(address, private_too) for address in found):
+        try:
+            return await self._outside.address(host, lambda found: is_allowed(found, private_too))
+        except DNSLookupError as e:
+            raise TemporaryFailure(
+                "peer-down", f"There is no host {host}; check the address.", detail=str(e)
+            ) from None
+        except NotAllowed:
             raise Refused(
                 "not-permitted",
                 f"Files are not fetched from {host}, because it is in a private network; the "
                 "operator may allow that with allow_private_media in [http].",
-            )
-        # Few machines have IPv6 that works and no IPv4.
-        return min(found, key=lambda address: ":" in address)
-
-    def _ask_system(self, host: str) -> Deferred[list[str]]:
-        def look_up() -> list[str]:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            return [str(entry[4][0]) for entry in found]
-
-        pool = self._reactor.getThreadPool()
-        asking: Deferred[list[str]] = deferToThreadPool(self._reactor, pool, look_up)
-        return asking
+            ) from None
 
     async def _take(self, url: str, response: IResponse, most_bytes: int, to: Path) -> Fetched:
         length = response.length

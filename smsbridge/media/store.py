@@ -40,10 +40,11 @@ from smsbridge.media.content import (
     safe_name,
     served,
 )
-from smsbridge.media.fetch import Fetcher, Resolve
+from smsbridge.media.fetch import Fetcher
 from smsbridge.media.folder import Folder, Measured
 from smsbridge.media.links import Expired, NoLink, Signer, load_key, split
 from smsbridge.media.painter import Painter
+from smsbridge.outside import Resolve
 
 __all__ = ["MediaSettings", "MediaStatistics", "MediaStore"]
 

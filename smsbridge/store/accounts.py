@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from twisted.internet.defer import Deferred
 
 from smsbridge.core.accounts import AccountState, Session, Token
+from smsbridge.store.change import CHANGE
 from smsbridge.store.schema import passwords, push_subscriptions, sessions, tokens
 from smsbridge.store.service import MessageStore
 
@@ -18,21 +19,6 @@ __all__ = ["AccountTables"]
 
 _AGENT_LENGTH: Final = 255
 _ADDRESS_LENGTH: Final = 64
-
-
-class _Change:
-    """Items are functions of a connection; results are what they return."""
-
-    rank = 5
-
-    def __call__(
-        self, connection: Connection, items: Sequence[Callable[[Connection], Any]], again: bool
-    ) -> Sequence[Any]:
-        """Call each; all of them can be repeated after a commit of which nothing is known."""
-        return [item(connection) for item in items]
-
-
-_CHANGE: Final = _Change()
 
 
 @frozen
@@ -46,7 +32,7 @@ class AccountTables:
     store: MessageStore
 
     def _write(self, change: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return self.store.write(_CHANGE, partial(_called, change, arguments))
+        return self.store.write(CHANGE, partial(_called, change, arguments))
 
     def states(self) -> Deferred[list[AccountState]]:
         """See `Accounts.states`."""

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
 
 from attrs import frozen
 from sqlalchemy import Connection, delete, insert, select, update
 from twisted.internet.defer import Deferred
 
 from smsbridge.core.subscriptions import Subscription
+from smsbridge.store.change import CHANGE
 from smsbridge.store.schema import push_subscriptions
 from smsbridge.store.service import MessageStore
 
 __all__ = ["SubscriptionTable"]
 
 _c = push_subscriptions.c
-
-
-class _Change:
-    """Items are functions of a connection; results are what they return."""
-
-    rank = 5
-
-    def __call__(
-        self, connection: Connection, items: Sequence[Callable[[Connection], Any]], again: bool
-    ) -> Sequence[Any]:
-        """Call each; all of them can be repeated after a commit of which nothing is known."""
-        return [item(connection) for item in items]
-
-
-_CHANGE: Final = _Change()
 
 
 @frozen
@@ -47,16 +31,16 @@ class SubscriptionTable:
 
     def put(self, subscription: Subscription) -> Deferred[None]:
         """See `Subscriptions.put`."""
-        return self.store.write(_CHANGE, partial(_put_txn, subscription=subscription))
+        return self.store.write(CHANGE, partial(_put_txn, subscription=subscription))
 
     def remove(self, endpoint: str) -> Deferred[bool]:
         """See `Subscriptions.remove`."""
-        return self.store.write(_CHANGE, partial(_remove_txn, endpoint=endpoint))
+        return self.store.write(CHANGE, partial(_remove_txn, endpoint=endpoint))
 
     def count_failures(self, endpoint: str, failures: int) -> Deferred[None]:
         """See `Subscriptions.count_failures`."""
         return self.store.write(
-            _CHANGE, partial(_failures_txn, endpoint=endpoint, failures=failures)
+            CHANGE, partial(_failures_txn, endpoint=endpoint, failures=failures)
         )
 
 

@@ -17,7 +17,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from smsbridge.errors import Refused, TemporaryFailure
-from smsbridge.media.fetch import Fetcher, encoded, is_allowed, redirected
+from smsbridge.media.fetch import Fetcher, encoded, redirected
+from smsbridge.outside import is_allowed
 from tests.media.files import DAY_MS, Rig, picture
 
 

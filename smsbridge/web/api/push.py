@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from smsbridge.core.subscriptions import Subscription
-from smsbridge.media.fetch import is_allowed
+from smsbridge.outside import is_allowed
 from smsbridge.web.access.caller import Caller, Scope
 from smsbridge.web.api.operation import ApiError, Body, Call, operation
 from smsbridge.web.push import PushSender, decode_key
