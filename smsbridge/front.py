@@ -53,6 +53,7 @@ from smsbridge.web.api.push import PushOperations
 from smsbridge.web.api.served import Api
 from smsbridge.web.api.session import Account
 from smsbridge.web.api.shapes import Shapes, conversation_id
+from smsbridge.web.api.unsent import Unsent
 from smsbridge.web.health import health_mounts
 from smsbridge.web.media import MediaResource
 from smsbridge.web.pages import Pages
@@ -167,6 +168,7 @@ class Front(MultiService):
             contacts=self._contacts,
             live=live,
             public_url=self._public_url,
+            unsent=Unsent(lambda: self._config.settings.media_cap),
         )
         self._api = Api(
             backend,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attrs import define
+from attrs import define, field
 
 from smsbridge.core.book import Contacts
 from smsbridge.core.directory import World
 from smsbridge.core.files import Files
 from smsbridge.core.threads import Threads
 from smsbridge.interfaces import IInbox
+from smsbridge.web.api.unsent import Unsent
 from smsbridge.web.bridge import IBridge
 
 __all__ = ["Backend", "Live"]
@@ -40,6 +41,7 @@ class Backend:
     contacts: Contacts
     live: Live
     public_url: Callable[[], str]  # [http] public_url without a slash at the end; may be empty
+    unsent: Unsent = field(factory=Unsent)
 
     @property
     def files(self) -> Files:

@@ -101,10 +101,18 @@ class Attachments:
 
         The body is the file itself. What kind it is, its content tells; the header Content-Type
         counts only where the content tells nothing. A file that no message names is removed after
-        a day.
+        a day; one person may have a tenth of the room for all files (256 MB at least) in such
+        files.
         """
         claimed = (call.request.getHeader(b"content-type") or b"").decode("latin-1")
-        media = await self._backend.files.keep(call.body, call.query.name, claimed)
+        person, unsent, now_ms = call.caller.label, self._backend.unsent, self._backend.now_ms
+        size = len(call.body) if isinstance(call.body, bytes) else call.body.stat().st_size
+        give_back = unsent.reserve(person, size, now_ms())
+        try:
+            media = await self._backend.files.keep(call.body, call.query.name, claimed)
+        finally:
+            give_back()
+        unsent.uploaded(person, media.digest, media.size or 0, now_ms())
         return {"data": self._resource(media)}
 
     @operation(
@@ -130,6 +138,14 @@ class Attachments:
         fitted = media
         if line is not None and line.carries_media and line.mms != "link":
             fitted = await self._backend.files.fit(media, room(line) // call.query.of)
+        if fitted.digest != media.digest:
+            self._backend.unsent.uploaded(
+                call.caller.label,
+                fitted.digest,
+                fitted.size or 0,
+                self._backend.now_ms(),
+                source=media.digest,
+            )
         before = self._shapes.media(media)
         return {
             "data": self._resource(fitted),

@@ -220,6 +220,9 @@ class Messages:
             accepted, *_ = await self._backend.inbox.accept_each(incoming)
         else:
             accepted = await self._backend.inbox.accept(incoming)
+        if incoming.media:
+            named = (*call.body.media, *(each.digest for each in incoming.media))
+            self._backend.unsent.sent(call.caller.label, named)
         if not accepted.duplicate and _wants_little(call):
             call.request.setHeader(b"Preference-Applied", b"return=minimal")
             return {"data": self._shapes.reference(accepted.message_id)}
