@@ -31,7 +31,7 @@ export function FreshPane({ query }) {
   const ours = lines.find((one) => one.label === line);
   const inside = people.length > 0 && people.every((one) => one.kind === "person");
   const several = people.length > 1 || people.some((one) => one.kind === "group");
-  const as_group = several && together === "group";
+  const as_group = several && together === "group" && Boolean(ours?.groups);
   useEffect(() => {
     stop.current?.abort();
     setFound(null);
@@ -90,9 +90,9 @@ export function FreshPane({ query }) {
         options=${lines.filter((one) => one.enabled).map((one) => ({ value: one.label, label: one.label }))} />
         <span class="fresh-hint">${format.number(ours?.number)}</span></div>`}
       ${wrong.line && html`<p class="field-error" role="alert"><${Icon} name="alert" size=${16} /> ${wrong.line}</p>`}
-      ${several && !inside && html`<div class="fresh-row"><${Segmented} label="As" value=${together} onChange=${setTogether}
-        options=${[{ value: "each", label: "To each alone" }, { value: "group", label: "One group" }]} />
-        <span class="fresh-hint">${together === "group" ? (ours?.groups ? "Everyone sees everyone's answers." : "This line has no group texts: everyone gets it alone, here it is one conversation.") : "Nobody sees the others; answers come in their own conversations."}</span></div>`}
+      ${several && !inside && html`<div class="fresh-row">${ours?.groups && html`<${Segmented} label="As" value=${together} onChange=${setTogether}
+        options=${[{ value: "each", label: "To each alone" }, { value: "group", label: "One group" }]} />`}
+        <span class="fresh-hint">${as_group ? "Everyone sees everyone's answers." : "Everyone gets it alone and sees no others; answers come in their own conversations."}</span></div>`}
     </div>
     <div class="fresh-body">${last
       ? html`<button type="button" class="fresh-known" onClick=${() => go(["c", found.id], { replace: true })}>
