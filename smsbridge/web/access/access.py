@@ -140,6 +140,7 @@ class Access:
             name=token.name,
             scopes=scopes if person.admin else scopes - {Scope.ADMIN},
             only_lines=token.lines,
+            until_ms=token.expires_at_ms,
         )
 
     def _slow_down(self, request: Request) -> None:

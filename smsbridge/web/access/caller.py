@@ -28,6 +28,7 @@ class Caller:
 
     :ivar name: of the token, or the session's id; it keys rates and idempotency.
     :ivar only_lines: the lines that a token is bound to; empty means all of the person.
+    :ivar until_ms: when a token ends; None for one that has no end.
     """
 
     person: Person
@@ -35,6 +36,7 @@ class Caller:
     scopes: frozenset[Scope]
     only_lines: tuple[str, ...] = ()
     by_session: bool = False
+    until_ms: int | None = None
 
     @property
     def label(self) -> str:

@@ -48,12 +48,12 @@ class Events:
     async def listen(self, call: Call[None]) -> None:
         """Listen to what happens.
 
-        The answer does not end. Every event has an id; a listener that was cut off sends the last
-        one in the header Last-Event-ID and misses nothing. ``hello`` comes first and now and then
-        again; ``message`` has a message that is new or changed; ``conversation`` a conversation
-        with its unread count; ``contacts`` tells that names, groups or blocked numbers changed;
-        ``lines`` has the lines whenever one of them changes; ``reset`` says that too much was
-        missed and what is shown must be read anew.
+        The answer ends after an hour, and when the session or the token does. Every event has an
+        id; a listener that was cut off sends the last one in the header Last-Event-ID and misses
+        nothing. ``hello`` comes first and now and then again; ``message`` has a message that is new
+        or changed; ``conversation`` a conversation with its unread count; ``contacts`` tells that
+        names, groups or blocked numbers changed; ``lines`` has the lines whenever one of them
+        changes; ``reset`` says that too much was missed and what is shown must be read anew.
         """
         arguments: EventArguments = call.query
         kinds = [kind for kind in arguments.types.replace(" ", "").split(",") if kind]

@@ -55,6 +55,9 @@ _RING: Final = 2000
 _LINGER_S: Final = 60.0  # how long changes are noted for listeners that went away
 _LOOK_EVERY_S: Final = 5.0
 _KEEP_ALIVE_EVERY: Final = 4  # of these looks
+#: How long a stream lasts.  A listener comes back without a loss, and is asked again who it is: its
+#: session may have ended on another node.
+_LIFE_S: Final = 3600.0
 _HELLO_AGAIN_AFTER: Final = _RING // 4  # changes that did not concern a listener
 _MARGIN_MS: Final = 5000  # between a time in the store and its commit
 _LONGEST_GAP_MS: Final = 86_400_000
@@ -110,6 +113,11 @@ class _Listener:
     caller: Caller
     kinds: frozenset[str]
     told: EventId
+    began_s: float
+
+    def has_ended(self, now_ms: int) -> bool:
+        """Tell whether the token that it came with is worth nothing any more."""
+        return self.caller.until_ms is not None and self.caller.until_ms <= now_ms
 
     @property
     def audience(self) -> tuple[str, tuple[str, ...]]:
@@ -228,7 +236,13 @@ class LiveHub(Service):
         came_with = EventId.parse(last_id)
         listener: _Listener
         stream = EventStream(request, lambda: self._left(listener))
-        listener = _Listener(stream, caller, frozenset(kinds) or frozenset(KINDS), came_with or now)
+        listener = _Listener(
+            stream,
+            caller,
+            frozenset(kinds) or frozenset(KINDS),
+            came_with or now,
+            self._reactor.seconds(),
+        )
         if not stream.is_open:  # it left while it was found out who it is
             return stream.ended
         stream.send(event("hello", self._hello, str(listener.told)))
@@ -435,6 +449,9 @@ class LiveHub(Service):
         # What the store said of the past may be older than what is read now.
         records = {**from_store, **await self._read(wanted)}
         present = list(self._listeners)
+        for listener in [*present, *arriving]:
+            if listener.has_ended(self._now_ms()):
+                listener.stream.close()
         changed = [records[key[1]] for key in pending if key[0] == "message" and key[1] in records]
         fresh = self._take_note(changed)
         moving = fresh | self._last_ones(changed)
@@ -582,7 +599,11 @@ class LiveHub(Service):
         persons = self._world.directory.persons
         for listener in [*self._listeners, *self._arriving]:
             person = persons.get(listener.caller.label)
-            if person is None:
+            if (
+                person is None
+                or listener.has_ended(self._now_ms())
+                or self._reactor.seconds() - listener.began_s >= _LIFE_S
+            ):
                 listener.stream.close()
             elif person is not listener.caller.person:
                 listener.caller = evolve(listener.caller, person=person)

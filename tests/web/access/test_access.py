@@ -78,6 +78,15 @@ class CallerTests(AccessTestCase):
             self.assertEqual(caller.sends_on(), ("two",))
             self.assertEqual(caller.viewer(self.world).lines, ("two",))
 
+    def test_token_says_until_when_it_is_worth_something(self) -> None:
+        """What is open by then, such as a stream of events, is to be closed."""
+        until_ms = 4_000_000_000_000
+        secret, _ = self.result(self.tokens.add("short", "john", expires_at_ms=until_ms))
+
+        caller = self.caller(headers={"Authorization": f"Bearer {secret}"})
+
+        self.assertEqual(caller.until_ms, until_ms)
+
     def test_line_that_the_person_loses_is_lost_to_the_token(self) -> None:
         """A token bound to a line that is taken from its person reaches none, and not all."""
         john = self.world.directory.persons["john"]

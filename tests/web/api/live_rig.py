@@ -305,13 +305,20 @@ class Rig:
         self.hub.stopService()
         self.hub = self.build(boot)
 
-    def caller(self, person: str, name: str = "session-1", lines: tuple[str, ...] = ()) -> Caller:
+    def caller(
+        self,
+        person: str,
+        name: str = "session-1",
+        lines: tuple[str, ...] = (),
+        until_ms: int | None = None,
+    ) -> Caller:
         """Return one who proved to be a person."""
         return Caller(
             person=self.world.directory.persons[person],
             name=name,
             scopes=frozenset(Scope),
             only_lines=lines,
+            until_ms=until_ms,
         )
 
     def listen(
@@ -321,10 +328,12 @@ class Rig:
         last_id: str = "",
         lines: tuple[str, ...] = (),
         name: str = "session-1",
+        until_ms: int | None = None,
     ) -> Request:
         """Listen as a person."""
         request = Request()
-        self.hub.listen(request, self.caller(person, name, lines), kinds, last_id)  # type: ignore[arg-type]
+        caller = self.caller(person, name, lines, until_ms)
+        self.hub.listen(request, caller, kinds, last_id)  # type: ignore[arg-type]
         return request
 
     def run(self, seconds: float = 0.1) -> None:

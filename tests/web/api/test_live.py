@@ -462,6 +462,35 @@ class EndingTests(SynchronousTestCase):
 
         self.assertEqual((ended.finished, other.finished), (True, False))
 
+    def test_a_token_that_expires_hears_nothing_more(self) -> None:
+        """From that moment on; others of the same person go on."""
+        rig = Rig()
+        ended = rig.listen(name="token", until_ms=rig.memory.now_ms() + 2000)
+        other = rig.listen(name="session-1")
+        rig.memory.add()
+        rig.run()
+        rig.clock.advance(2)
+
+        rig.memory.add()
+        rig.run()
+
+        self.assertEqual((ended.finished, other.finished), (True, False))
+        self.assertEqual((len(ended.told("message")), len(other.told("message"))), (1, 2))
+        quiet = rig.listen(name="token", until_ms=rig.memory.now_ms() + 1)
+        rig.run(10)
+        self.assertTrue(quiet.finished)
+
+    def test_a_stream_ends_after_an_hour(self) -> None:
+        """Who listens proves anew who it is, since another node may have ended the session."""
+        rig = Rig()
+        request = rig.listen()
+        rig.run(3500)
+        self.assertFalse(request.finished)
+
+        for _ in range(20):
+            rig.run(10)
+        self.assertTrue(request.finished)
+
     def test_removed_person_hears_nothing_more(self) -> None:
         """A reload without a person ends that person's streams."""
         rig = Rig()
