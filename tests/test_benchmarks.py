@@ -120,12 +120,12 @@ class SmokeTests(SynchronousTestCase):
         self.assertEqual(len(rates), 3)
 
     def test_http_send(self) -> None:
-        """Every text that was posted leaves a channel, once."""
+        """Every text that was posted, to the control socket or the API, leaves a channel, once."""
         sections = self.run_tiny(http_send)
 
-        self.assertEqual(self.column(sections, "refused"), [0, 0])
-        self.assertEqual(self.column(sections, "missing"), [0, 0])
-        self.assertEqual(self.column(sections, "twice"), [0, 0])
+        self.assertEqual(self.column(sections, "to"), ["control", "control", "API", "API"])
+        for column in ("refused", "missing", "twice"):
+            self.assertEqual(self.column(sections, column), [0, 0, 0, 0], column)
 
     def test_lines(self) -> None:
         """Every line sends what falls due, whether it is posted or was queued before."""

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smsbridge.cli.program import COMMANDS
 from smsbridge.logs import FIELDS
+from smsbridge.media.store import MediaStatistics
 from smsbridge.metrics import Counts, Exposition
 from smsbridge.store.writer import WriterStatistics
 from tests.cli.daemon import ROOT
@@ -43,7 +44,9 @@ class OperationsPageTests(SynchronousTestCase):
 
     def test_every_metric_is_explained(self) -> None:
         """Each number that Prometheus reads is in the table, and nothing else."""
-        families = Exposition(Counts(), WriterStatistics).collect()
+        exposition = Exposition(Counts(), WriterStatistics)
+        exposition.files = MediaStatistics
+        families = exposition.collect()
         names = {
             family.name + ("_total" if family.type == "counter" else "") for family in families
         }

@@ -170,7 +170,7 @@ class MediaTests(TestCase):
         response, _ = await self.ask("POST", path + "?line=foreign", b"", x_person="john")
         self.assertEqual(response.code, 404)
         response, _ = await self.ask("POST", f"{API}/media/{'f' * 64}/fit", b"", x_person="john")
-        self.assertEqual(response.code, 404)
+        self.assertEqual(response.code, 410)
 
     async def test_parts_and_heads(self) -> None:
         """Players jump within a film, and programs ask for its size first."""
