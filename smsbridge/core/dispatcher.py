@@ -4,8 +4,8 @@ Hands due deliveries to gateways and records what became of them.
 Everything is done by *lane*: a line, a stream, an address of record, whatever takes one thing after
 another.  An open lane has a short queue in memory.  It is *complete* when that queue is all that
 the store holds for the lane; then what is newly accepted is appended without asking the store, and
-where the next hop recognizes repeats it is even born ``sending`` in the transaction that accepts
-it.  As soon as anything disturbs this (too much at once, a retry, a closed lane), the queue is
+where the next hop recognizes repeats, or the lane has nothing else to do, it is even born
+``sending`` in the transaction that accepts it.  As soon as anything disturbs this (too much at once, a retry, a closed lane), the queue is
 given back and filled again from the store, in order.
 
 Between asking whether a delivery may be born ``sending`` and its commit, a lane may change.  Each
@@ -279,6 +279,9 @@ class Dispatcher(Service):
         """
         Ask whether a delivery about to be committed may be born ``sending``.
 
+        Where the next hop recognizes no repeats, this is for the one that is begun as soon as it
+        is committed: a crash makes it uncertain as it would between a claim and the first byte.
+
         Returns what `arrived` wants to hear again, or None: it is born queued.
         """
         known = self._lanes.get(lane)
@@ -286,7 +289,7 @@ class Dispatcher(Service):
             known is None
             or not known.is_open
             or not known.complete
-            or not known.gateway.recognizes_repeats
+            or not (known.gateway.recognizes_repeats or self._is_idle(known))
             or len(known.ready) + known.reserved >= _IN_MEMORY
             or known.gateway.label in self._recovering
             or self._ending
@@ -294,6 +297,11 @@ class Dispatcher(Service):
             return None
         known.reserved += 1
         return known.epoch
+
+    def _is_idle(self, lane: _Lane) -> bool:
+        return not (
+            lane.busy or lane.ready or lane.reserved or lane.resume_at > self._clock.seconds()
+        )
 
     def lease_ms(self, gateway: str) -> int:
         """Return for how long an attempt of a gateway is ours."""
@@ -305,7 +313,7 @@ class Dispatcher(Service):
         """Take note of a delivery that was committed just now."""
         lane = self._lanes.get(delivery.lane)
         if reservation is not None:
-            if lane is None or lane.epoch != reservation:
+            if lane is None or lane.epoch != reservation or not self._begins_now(lane):
                 self._record([(delivery, NotTried())])
             else:
                 lane.reserved -= 1
@@ -321,6 +329,10 @@ class Dispatcher(Service):
             # What was committed together is sent together.
             lane.pumping = True
             self._store.after_answers(lambda: self._pump_arrivals(lane))
+
+    def _begins_now(self, lane: _Lane) -> bool:
+        """Tell whether what arrives is sent at once, or the next hop recognizes a repeat of it."""
+        return lane.gateway.recognizes_repeats or not (lane.busy or lane.ready)
 
     def _pump_arrivals(self, lane: _Lane) -> None:
         lane.pumping = False
@@ -420,9 +432,12 @@ class Dispatcher(Service):
 
     def _take(self, lane: _Lane) -> list[_Held]:
         size = lane.gateway.batch_size if lane.gateway.recognizes_repeats else lane.size
-        if self._pace(lane.ready[0][1]) > 0:
-            size = 1
         ready = lane.ready
+        first = ready[0][1]
+        if self._pace(first) > 0:
+            size = 1
+        elif first.status is Status.SENDING and not lane.gateway.recognizes_repeats:
+            size = 1  # it must not wait for a claim of those behind it
         return [ready.popleft() for _ in range(min(size, len(ready)))]
 
     def _pace(self, delivery: Delivery) -> float:

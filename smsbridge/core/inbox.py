@@ -332,23 +332,32 @@ class Inbox:
             if line is not None
             else conversation("", (incoming.person, *recipients))
         )
+        dispatcher = self._dispatcher
         deliveries: list[Delivery] = []
+        reservations: list[int | None] = []
+        lease_ms = 0
 
         def add(gateway: str, person: str, destination: str, life_ms: int) -> None:
+            nonlocal lease_ms
             label = line.label if line is not None else ""
+            lane = dispatcher.lane_of(gateway, label, destination)
+            reservation = dispatcher.reserve(lane) if due_at_ms <= now_ms else None
+            if reservation is not None:
+                lease_ms = max(lease_ms, dispatcher.lease_ms(gateway))
+            reservations.append(reservation)
             deliveries.append(
                 Delivery(
                     f"{message_id}.{len(deliveries)}",
                     message_id,
                     Kind.MESSAGE,
                     gateway,
-                    self._dispatcher.lane_of(gateway, label, destination),
+                    lane,
                     label,
                     person,
                     destination,
                     f"{conversation_name} {destination}"[:570] + apart,
-                    Status.QUEUED,
-                    0,
+                    Status.QUEUED if reservation is None else Status.SENDING,
+                    0 if reservation is None else 1,
                     now_ms,
                     due_at_ms + life_ms,
                     body,
@@ -390,14 +399,14 @@ class Inbox:
             tuple(deliveries),
             now_ms,
             due_at_ms,
-            0,
+            now_ms + lease_ms,
             gateway,
             storable(incoming.dedup_key),
             until_ms,
         )
         if line is not None:
             self.daily.add(line.label, segments * len(outbound.numbers), now_ms)
-        committed = self._commit(entry, [None] * len(deliveries), gateway, due_at_ms > now_ms)
+        committed = self._commit(entry, reservations, gateway, due_at_ms > now_ms)
         if line is not None:
             committed.addBoth(self._count_back, line.label, message.segments, now_ms)
         if incoming.dedup_key:

@@ -303,6 +303,14 @@ class Rig:
         values.update(more)
         return self.inbox.accept(FromPerson(**values))
 
+    def send_claimed(self, body: str, *recipients: str) -> Deferred[Accepted]:
+        """Let John send a text that finds another one before it, so that it must be claimed."""
+        lane = self.dispatcher._lanes["box/one"]
+        lane.reserved += 1
+        accepted = self.send(body, *recipients)
+        lane.reserved -= 1
+        return accepted
+
     def statuses(self) -> list[str]:
         """Return the status of every delivery, oldest first."""
         return [row.status for row in self.store.rows()]

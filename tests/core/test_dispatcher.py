@@ -67,7 +67,7 @@ class SendingTests(DispatcherCase):
 
     def test_claims_before_the_first_byte(self) -> None:
         """What a gateway gets is marked as being sent in the store already."""
-        self.rig.send("hi")
+        self.rig.send_claimed("hi")
         self.rig.commit()
         self.assertEqual((self.box.attempts, self.rig.statuses()), ([], ["queued"]))
 
@@ -260,13 +260,60 @@ class SendingTests(DispatcherCase):
         self.assertEqual(second.status, "failed")
         self.assertIn("\ufffdxxx", second.text)
 
+    def test_an_idle_line_begins_with_the_commit(self) -> None:
+        """A text that nothing is in front of needs no claim: it is born as being sent."""
+        self.rig.send("first")
+        self.rig.send("second")
+
+        self.rig.commit()
+
+        (attempt,) = self.box.attempts
+        self.assertEqual(attempt.bodies, ["first"])
+        self.assertEqual((attempt.batch[0].status, attempt.batch[0].attempts), ("sending", 1))
+        rows = [(row.status, row.attempts) for row in self.rig.store.rows()]
+        self.assertEqual(rows, [("sending", 1), ("queued", 0)])
+
+    def test_what_cannot_begin_at_once_is_not_born_sending(self) -> None:
+        """A busy line, a pause, a time of its own: what waits is queued, and known not to be out."""
+        lines = dict(self.rig.world.directory.lines)
+        lines["one"] = evolve(lines["one"], pace=60.0)
+        self.rig.world.directory = evolve(self.rig.world.directory, lines=lines)
+        self.rig.send("later", not_before_ms=NOW + 60_000)
+        self.rig.settle()
+        self.rig.send("busy")
+        self.rig.settle()
+        self.rig.send("behind")
+        self.rig.settle()
+        self.assertEqual(self.rig.statuses(), ["queued", "sending", "queued"])
+
+        self.box.attempts[0].settle()
+        self.rig.settle()
+        self.rig.send("paused")
+        self.rig.settle()
+
+        self.assertEqual(self.rig.statuses(), ["queued", "sent", "queued", "queued"])
+
+    def test_one_that_is_overtaken_on_the_way_to_the_store_is_queued(self) -> None:
+        """What a line that knows no repeats cannot begin at once does not stay born sending."""
+        self.rig.send_claimed("first")
+        self.rig.send("second")
+        self.rig.commit()
+        self.rig.settle()
+        self.assertEqual((self.box.bodies, self.rig.statuses()), ([["first"]], ["sending", "queued"]))
+
+        self.box.answer = all_sent
+        self.box.attempts[0].settle()
+        self.rig.settle()
+
+        self.assertEqual(self.box.bodies, [["first"], ["second"]])
+
     def test_watchers_see_every_step(self) -> None:
         """Who follows sees queued, sending and sent."""
         steps: list[str] = []
         self.rig.changes.watch(lambda ids: steps.append(self.rig.statuses()[0]))
         self.box.answer = all_sent
 
-        self.rig.send("hi")
+        self.rig.send_claimed("hi")
         self.rig.settle()
 
         self.assertEqual(steps, ["queued", "sending", "sent"])
@@ -339,7 +386,7 @@ class LaneTests(DispatcherCase):
 
     def test_a_claim_may_take_its_time(self) -> None:
         """A text whose claim is committed later than it was wanted is sent all the same."""
-        self.rig.send("hi")
+        self.rig.send_claimed("hi")
         self.rig.commit()
         self.rig.clock.advance(5.0)
 
@@ -376,7 +423,7 @@ class LaneTests(DispatcherCase):
 
     def test_closing_while_a_claim_is_under_way(self) -> None:
         """What is claimed for a lane that closed meanwhile is released."""
-        self.rig.send("hi")
+        self.rig.send_claimed("hi")
         self.rig.commit()
         self.rig.shut(ONE)
         self.rig.settle()
@@ -547,7 +594,7 @@ class LaneTests(DispatcherCase):
 
     def test_a_claim_that_took_too_long_is_released(self) -> None:
         """After an outage the lease of a claim may be over before the first byte."""
-        self.rig.send("hi")
+        self.rig.send_claimed("hi")
         self.rig.commit()
         self.rig.clock.pump([0])
         self.rig.clock.rightNow += 300.0  # the database was away, and no timer ran
@@ -575,7 +622,7 @@ class StoreTroubleTests(DispatcherCase):
         """The lane rests a second and goes on."""
         self.box.answer = all_sent
         self.fails("Claim")
-        self.rig.send("hi")
+        self.rig.send_claimed("hi")
         self.rig.settle()
         self.assertEqual(self.rig.statuses(), ["queued"])
 
@@ -611,7 +658,7 @@ class StoreTroubleTests(DispatcherCase):
         """A bug is logged, and the lane tries again, however long it takes."""
         self.box.answer = all_sent
         self.fails("Claim", ZeroDivisionError("a bug"))
-        self.rig.send("hi")
+        self.rig.send_claimed("hi")
         self.rig.settle()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.rig.pass_time(30.0)
@@ -861,7 +908,7 @@ class RecoveryTests(SynchronousTestCase):
         self.rig.start("chat:stream", "box/one")
         self.rig.chat.attempts[0].settle()
         self.rig.settle()
-        self.rig.send("claimed", OTHER)
+        self.rig.send_claimed("claimed", OTHER)
         self.rig.commit()
         self.rig.text("reserved")
         new_chat, new_box = ScriptedGateway("chat"), ScriptedGateway("box", False, per_line=True)
@@ -964,7 +1011,7 @@ class StoppingTests(DispatcherCase):
 
     def test_begins_nothing_more(self) -> None:
         """From the word on nothing new is claimed, reserved or sent."""
-        self.rig.send("claimed")
+        self.rig.send_claimed("claimed")
         self.rig.commit()
         self.dispatcher.begin_nothing_more()
         self.rig.send("queued")
