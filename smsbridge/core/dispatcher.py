@@ -5,8 +5,8 @@ Everything is done by *lane*: a line, a stream, an address of record, whatever t
 another.  An open lane has a short queue in memory.  It is *complete* when that queue is all that
 the store holds for the lane; then what is newly accepted is appended without asking the store, and
 where the next hop recognizes repeats, or the lane has nothing else to do, it is even born
-``sending`` in the transaction that accepts it.  As soon as anything disturbs this (too much at once, a retry, a closed lane), the queue is
-given back and filled again from the store, in order.
+``sending`` in the transaction that accepts it.  As soon as anything disturbs this (too much at
+once, a retry, a closed lane), the queue is given back and filled again from the store, in order.
 
 Between asking whether a delivery may be born ``sending`` and its commit, a lane may change.  Each
 change that matters gives the lane a new *epoch*; what was reserved in an older one is released when

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Dialect, bindparam, delete, select
 from smsbridge.core.entries import Entry, NewMessage
 from smsbridge.core.message import Accepted, Delivery, Direction, Kind, Status
 from smsbridge.store import schema
-from smsbridge.store.bulk import BulkInsert
+from smsbridge.store.bulk import BulkInsert, Prepared
 from smsbridge.store.index import WordRows
 from smsbridge.store.rows import padded
 from smsbridge.store.talks import ConversationRows
@@ -22,12 +22,14 @@ __all__ = ["Accept", "DeliveryRows"]
 
 _KEY_LENGTH: Final = 190
 
-_find_repeats = select(
-    schema.dedup.c.gateway,
-    schema.dedup.c.dedup_key,
-    schema.dedup.c.message_id,
-    schema.dedup.c.expires_at_ms,
-).where(schema.dedup.c.dedup_key.in_(bindparam("keys", expanding=True)))
+_find_repeats = Prepared(
+    lambda keys: select(
+        schema.dedup.c.gateway,
+        schema.dedup.c.dedup_key,
+        schema.dedup.c.message_id,
+        schema.dedup.c.expires_at_ms,
+    ).where(schema.dedup.c.dedup_key.in_(keys))
+)
 
 _forget = delete(schema.dedup).where(
     schema.dedup.c.dedup_key == bindparam("key"), schema.dedup.c.gateway == bindparam("of")
@@ -250,7 +252,7 @@ class Accept:
         if not now_of:
             return {}
         known: dict[tuple[str, str], str] = {}
-        for row in connection.execute(_find_repeats, {"keys": padded(list(now_of))}).all():
+        for row in _find_repeats.run(connection, list(now_of)).all():
             if row.expires_at_ms > now_of[row.dedup_key]:
                 known[row.dedup_key, row.gateway] = row.message_id
             else:

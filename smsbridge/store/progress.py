@@ -17,6 +17,7 @@ from typing import Any, Final
 from attrs import frozen
 from sqlalchemy import (
     Boolean,
+    ColumnElement,
     Connection,
     Dialect,
     String,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    literal,
     or_,
     select,
     update,
@@ -41,7 +43,7 @@ from smsbridge.core.message import (
 )
 from smsbridge.errors import REASONS, PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.store.accept import DeliveryRows
-from smsbridge.store.bulk import BulkUpdate
+from smsbridge.store.bulk import BulkUpdate, Prepared
 from smsbridge.store.rows import padded
 from smsbridge.store.schema import deliveries, delivery_events, messages
 
@@ -73,6 +75,12 @@ _EVENT_OF_REPORT: Final = {
     Status.QUEUED: Event.RETRY,
 }
 
+
+def _statuses_of(event: Event) -> list[ColumnElement[str]]:
+    """Return the statuses in which an event may come, as they stand in a prepared statement."""
+    return [literal(status, String) for status in sources(event)]
+
+
 #: What the sender is told even without having asked.
 _ALWAYS_TOLD: Final = frozenset({Status.FAILED, Status.EXPIRED, Status.UNCERTAIN, Status.DROPPED})
 
@@ -92,19 +100,18 @@ class _Change:
 class Reports:
     """Queues the reports that follow from changes of status."""
 
-    _origins = select(
-        messages.c.message_id,
-        messages.c.recipients,
-        messages.c.author,
-        messages.c.origin_gateway,
-        messages.c.origin_lane,
-        messages.c.origin_address,
-        messages.c.origin_ref,
-        messages.c.wants_report,
-        messages.c.line,
-    ).where(
-        messages.c.message_id.in_(bindparam("ids", expanding=True)),
-        messages.c.origin_gateway.is_not(None),
+    _origins = Prepared(
+        lambda ids: select(
+            messages.c.message_id,
+            messages.c.recipients,
+            messages.c.author,
+            messages.c.origin_gateway,
+            messages.c.origin_lane,
+            messages.c.origin_address,
+            messages.c.origin_ref,
+            messages.c.wants_report,
+            messages.c.line,
+        ).where(messages.c.message_id.in_(ids), messages.c.origin_gateway.is_not(None))
     )
     _undelivered = select(func.count()).where(
         _c.message_id == bindparam("of"), _c.kind == Kind.MESSAGE, _c.status != Status.DELIVERED
@@ -118,8 +125,8 @@ class Reports:
         """Insert the reports of these changes; returns the lanes that have something new."""
         if not changes:
             return []
-        ids = padded(list({change.message_id for change in changes}))
-        origins = {row.message_id: row for row in connection.execute(self._origins, {"ids": ids})}
+        ids = list({change.message_id for change in changes})
+        origins = {row.message_id: row for row in self._origins.run(connection, ids)}
         rows: dict[str, tuple[Any, ...]] = {}
         lanes: list[str] = []
         for change in changes:
@@ -202,19 +209,25 @@ class Claim:
             _c.sending_at_ms == bindparam("now"),
             bindparam("again", type_=Boolean),
         )
-        queued = _c.status.in_(sources(Event.CLAIM))
-        find = select(_c.delivery_id).where(_ids, or_(queued, mine))
-        # SQLite has one writer and no such clause; elsewhere another node may claim the same rows.
-        self._find = find if dialect.name == "sqlite" else find.with_for_update(skip_locked=True)
-        self._mark = (
-            update(deliveries)
-            .where(_ids)
-            .values(
-                status=Status.SENDING,
-                attempts=_c.attempts + 1,
-                owner=node,
-                sending_at_ms=bindparam("now"),
-                due_at_ms=bindparam("lease"),
+        queued = _c.status.in_(_statuses_of(Event.CLAIM))
+
+        def find(ids: Any) -> Any:
+            found = select(_c.delivery_id).where(_c.delivery_id.in_(ids), or_(queued, mine))
+            # SQLite has one writer and no such clause; elsewhere another node may claim the same.
+            return found if dialect.name == "sqlite" else found.with_for_update(skip_locked=True)
+
+        self._find = Prepared(find)
+        self._mark = Prepared(
+            lambda ids: (
+                update(deliveries)
+                .where(_c.delivery_id.in_(ids))
+                .values(
+                    status=Status.SENDING,
+                    attempts=_c.attempts + 1,
+                    owner=node,
+                    sending_at_ms=bindparam("now"),
+                    due_at_ms=bindparam("lease"),
+                )
             )
         )
 
@@ -225,13 +238,9 @@ class Claim:
         wanted = [delivery_id for request in requests for delivery_id in request.delivery_ids]
         now = requests[0].now_ms
         lease = max(request.lease_until_ms for request in requests)
-        found = set(
-            connection.execute(
-                self._find, {"ids": padded(wanted), "now": now, "again": again}
-            ).scalars()
-        )
+        found = set(self._find.run(connection, wanted, now=now, again=again).scalars())
         if found:
-            connection.execute(self._mark, {"ids": padded(list(found)), "now": now, "lease": lease})
+            self._mark.run(connection, list(found), now=now, lease=lease)
         return [found.intersection(request.delivery_ids) for request in requests]
 
 
@@ -242,29 +251,43 @@ class Settle:
 
     def __init__(self, dialect: Dialect, node: str, reports: Reports) -> None:
         self._reports = reports
-        self._taken = (
-            update(deliveries)
-            .where(_ids, _c.status.in_(sources(Event.TAKEN)))
-            .values(
-                status=Status.SENT, due_at_ms=None, sent_at_ms=bindparam("at"), reason="", detail=""
+        self._taken = Prepared(
+            lambda ids: (
+                update(deliveries)
+                .where(_c.delivery_id.in_(ids), _c.status.in_(_statuses_of(Event.TAKEN)))
+                .values(
+                    status=Status.SENT,
+                    due_at_ms=None,
+                    sent_at_ms=bindparam("at"),
+                    reason="",
+                    detail="",
+                )
             )
         )
-        self._delivered = (
-            update(deliveries)
-            .where(_ids, _c.status.in_(sources(Event.DELIVERED)))
-            .values(
-                status=Status.DELIVERED,
-                due_at_ms=None,
-                sent_at_ms=func.coalesce(_c.sent_at_ms, bindparam("at")),
-                finished_at_ms=bindparam("at"),
-                reason="",
-                detail="",
+        self._delivered = Prepared(
+            lambda ids: (
+                update(deliveries)
+                .where(_c.delivery_id.in_(ids), _c.status.in_(_statuses_of(Event.DELIVERED)))
+                .values(
+                    status=Status.DELIVERED,
+                    due_at_ms=None,
+                    sent_at_ms=func.coalesce(_c.sent_at_ms, bindparam("at")),
+                    finished_at_ms=bindparam("at"),
+                    reason="",
+                    detail="",
+                )
             )
         )
-        self._released = (
-            update(deliveries)
-            .where(_ids, _c.status.in_(sources(Event.RELEASE)), _c.owner == node)
-            .values(status=Status.QUEUED, due_at_ms=bindparam("at"), attempts=_c.attempts - 1)
+        self._released = Prepared(
+            lambda ids: (
+                update(deliveries)
+                .where(
+                    _c.delivery_id.in_(ids),
+                    _c.status.in_(_statuses_of(Event.RELEASE)),
+                    _c.owner == node,
+                )
+                .values(status=Status.QUEUED, due_at_ms=bindparam("at"), attempts=_c.attempts - 1)
+            )
         )
         quoted = ", ".join(f"'{status}'" for status in sources(Event.TAKEN))
         self._named = BulkUpdate(
@@ -335,7 +358,7 @@ class Settle:
             (self._released, released),
         ):
             if ids:
-                connection.execute(statement, {"ids": padded(ids), "at": at_ms})
+                statement.run(connection, ids, at=at_ms)
         if named:
             self._named.run(connection, named, (at_ms,))
         told.extend(self._fail(connection, failures))
@@ -426,7 +449,7 @@ class Report:
 
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
-        self._by_id = select(*self._what).where(_ids)
+        self._by_id = Prepared(lambda ids: select(*self._what).where(_c.delivery_id.in_(ids)))
         self._by_remote_id = (
             select(*self._what)
             .where(
@@ -438,17 +461,19 @@ class Report:
             .order_by(_c.delivery_id.desc())
             .limit(1)
         )
-        self._set = (
-            update(deliveries)
-            .where(_ids)
-            .values(
-                status=bindparam("to"),
-                due_at_ms=bindparam("due"),
-                finished_at_ms=bindparam("finished"),
-                sent_at_ms=func.coalesce(_c.sent_at_ms, bindparam("now")),
-                remote_id=func.coalesce(_c.remote_id, bindparam("named", type_=String)),
-                reason=bindparam("why"),
-                detail=bindparam("words"),
+        self._set = Prepared(
+            lambda ids: (
+                update(deliveries)
+                .where(_c.delivery_id.in_(ids))
+                .values(
+                    status=bindparam("to"),
+                    due_at_ms=bindparam("due"),
+                    finished_at_ms=bindparam("finished"),
+                    sent_at_ms=func.coalesce(_c.sent_at_ms, bindparam("now")),
+                    remote_id=func.coalesce(_c.remote_id, bindparam("named", type_=String)),
+                    reason=bindparam("why"),
+                    detail=bindparam("words"),
+                )
             )
         )
 
@@ -459,10 +484,7 @@ class Report:
         named = [report.delivery_id for report, _, _ in items if report.delivery_id]
         rows: dict[str, Any] = {}
         if named:
-            rows = {
-                row.delivery_id: row
-                for row in connection.execute(self._by_id, {"ids": padded(named)})
-            }
+            rows = {row.delivery_id: row for row in self._by_id.run(connection, named)}
         status_of: dict[str, Status] = {}
         groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
         changes: list[_Change] = []
@@ -511,18 +533,16 @@ class Report:
                 )
             results.append((True, []))
         for (reached, due, finished, reason, text, remote_id), ids in groups.items():
-            connection.execute(
-                self._set,
-                {
-                    "ids": padded(ids),
-                    "to": reached,
-                    "due": due,
-                    "finished": finished,
-                    "now": last_ms,
-                    "named": remote_id or None,
-                    "why": reason,
-                    "words": text[:_LONGEST_DETAIL],
-                },
+            self._set.run(
+                connection,
+                ids,
+                to=reached.value,
+                due=due,
+                finished=finished,
+                now=last_ms,
+                named=remote_id or None,
+                why=reason,
+                words=text[:_LONGEST_DETAIL],
             )
         _note_events(connection, events)
         lanes = self._reports.queue(connection, changes, last_ms)

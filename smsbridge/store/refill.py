@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Integer, bindparam, select
 
 from smsbridge.core.message import Delivery, Kind, Status
+from smsbridge.store.bulk import Prepared
 from smsbridge.store.progress import Claim, ClaimRequest
 from smsbridge.store.rows import delivery_of, media_of, with_message
 from smsbridge.store.schema import deliveries
@@ -43,14 +44,16 @@ class Refill:
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
-        self._page = (
-            with_message.where(
-                _c.lane == bindparam("of"),
-                _c.due_at_ms.is_not(None),
-                _c.delivery_id > bindparam("after"),
+        self._page = Prepared(
+            lambda _: (
+                with_message.where(
+                    _c.lane == bindparam("of"),
+                    _c.due_at_ms.is_not(None),
+                    _c.delivery_id > bindparam("after"),
+                )
+                .order_by(_c.delivery_id)
+                .limit(bindparam("most", type_=Integer))
             )
-            .order_by(_c.delivery_id)
-            .limit(bindparam("most"))
         )
 
     def __call__(
@@ -67,8 +70,8 @@ class Refill:
         passed_over = False
         after = ""
         for _ in range(_PAGES):
-            rows = connection.execute(
-                self._page, {"of": request.lane, "after": after, "most": request.limit}
+            rows = self._page.run(
+                connection, of=request.lane, after=after, most=request.limit
             ).all()
             for row in rows:
                 if row.status == Status.SENDING:

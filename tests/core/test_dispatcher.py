@@ -274,7 +274,7 @@ class SendingTests(DispatcherCase):
         self.assertEqual(rows, [("sending", 1), ("queued", 0)])
 
     def test_what_cannot_begin_at_once_is_not_born_sending(self) -> None:
-        """A busy line, a pause, a time of its own: what waits is queued, and known not to be out."""
+        """A busy line, a pause, a time of its own: what waits is queued, and surely not out."""
         lines = dict(self.rig.world.directory.lines)
         lines["one"] = evolve(lines["one"], pace=60.0)
         self.rig.world.directory = evolve(self.rig.world.directory, lines=lines)
@@ -299,7 +299,9 @@ class SendingTests(DispatcherCase):
         self.rig.send("second")
         self.rig.commit()
         self.rig.settle()
-        self.assertEqual((self.box.bodies, self.rig.statuses()), ([["first"]], ["sending", "queued"]))
+        self.assertEqual(
+            (self.box.bodies, self.rig.statuses()), ([["first"]], ["sending", "queued"])
+        )
 
         self.box.answer = all_sent
         self.box.attempts[0].settle()

@@ -6,13 +6,25 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, select
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    create_engine,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects.mysql import pymysql
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.pool import StaticPool
 from twisted.trial.unittest import SynchronousTestCase
 
-from smsbridge.store.bulk import BulkInsert, BulkUpdate, sizes
+from smsbridge.core.message import Status
+from smsbridge.store.bulk import BulkInsert, BulkUpdate, Prepared, sizes
 
 metadata = MetaData()
 things = Table(
@@ -46,8 +58,8 @@ class SizesTests(SynchronousTestCase):
         )
 
 
-class BulkTests(SynchronousTestCase):
-    """Inserting and updating."""
+class TableCase(SynchronousTestCase):
+    """A table on SQLite."""
 
     def setUp(self) -> None:
         """Make an empty table."""
@@ -64,6 +76,10 @@ class BulkTests(SynchronousTestCase):
         """Read everything."""
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(select(things))]
+
+
+class BulkTests(TableCase):
+    """Inserting and updating."""
 
     def test_inserts_any_number_of_rows(self) -> None:
         """None, one, and more than one statement takes."""
@@ -124,3 +140,75 @@ class BulkTests(SynchronousTestCase):
 
         self.assertIs(insert._statement(4), insert._statement(4))
         self.assertIs(update._statement(4), update._statement(4))
+
+
+class PreparedTests(TableCase):
+    """Statements that are written once."""
+
+    def setUp(self) -> None:
+        """Make a table with some rows."""
+        super().setUp()
+        self.made: list[int] = []
+        self.insert(*((f"n{number:04}", "new") for number in range(40)))
+
+    def make(self, names: Any) -> Any:
+        """Make a statement that changes the listed rows, as long as they are new."""
+        self.made.append(len(names))
+        return (
+            update(things)
+            .where(things.c.name.in_(names), things.c.status.in_([literal("new"), literal("old")]))
+            .values(status=Status.SENT, at_ms=bindparam("at"))
+        )
+
+    def test_changes_any_number_of_rows(self) -> None:
+        """What is listed is changed, and nothing else; the rest of a size is made up."""
+        prepared = Prepared(self.make)
+        names = [name for name, *_ in self.rows()]
+        with self.engine.begin() as connection:
+            counts = [
+                prepared.run(connection, names[:1], at=1).rowcount,
+                prepared.run(connection, names[1:4], at=2).rowcount,
+                prepared.run(connection, names[:21], at=3).rowcount,
+            ]
+
+        self.assertEqual(counts, [1, 3, 17])
+        found = {name: (status, at_ms) for name, status, _, at_ms in self.rows()}
+        self.assertEqual(found["n0000"], ("sent", 1))
+        self.assertEqual(found["n0003"], ("sent", 2))
+        self.assertEqual(found["n0020"], ("sent", 3))
+        self.assertEqual(found["n0021"], ("new", None))
+
+    def test_is_written_once_for_a_size(self) -> None:
+        """Powers of two are enough for all."""
+        prepared = Prepared(self.make)
+        with self.engine.begin() as connection:
+            for count in (1, 2, 3, 4, 3, 2, 1, 4):
+                prepared.run(connection, ["n"] * count, at=1)
+
+        self.assertEqual(self.made, [1, 2, 4])
+
+    def test_rows_have_names(self) -> None:
+        """They are read like all others, also without a list."""
+        prepared = Prepared(
+            lambda _: select(things.c.name, things.c.status).where(things.c.name == bindparam("of"))
+        )
+        with self.engine.connect() as connection:
+            row = prepared.run(connection, of="n0007").one()
+
+        self.assertEqual((row.name, row.status), ("n0007", "new"))
+
+    def test_is_written_for_each_database(self) -> None:
+        """Each driver has its own markers, and takes values by place or by name."""
+        prepared = Prepared(self.make)
+
+        maria = prepared._write(pymysql.dialect(), 2)
+        postgres = prepared._write(psycopg.dialect(), 2)
+
+        self.assertIn("IN (%s, %s)", maria.sql)
+        self.assertEqual(
+            maria.order, ("status", "at", "listed_0", "listed_1", "param_1", "param_2")
+        )
+        self.assertIn("%(listed_1)s", postgres.sql)
+        self.assertIsNone(postgres.order)
+        self.assertEqual(postgres.given["status"], "sent")
+        self.assertIs(type(postgres.given["status"]), str)
