@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 from twisted.web.util import redirectTo
 from werkzeug.exceptions import HTTPException
 
@@ -185,8 +185,12 @@ class Api:
                 served = _Served(declared, method, tuple(_VARIABLE.findall(declared.path)))
                 assert declared.method not in routes.setdefault(path, {}), declared
                 routes[path][declared.method] = served
+        # By far the most requests go to few paths; these are found without Klein.
+        self._plain: dict[tuple[bytes, ...], dict[str, _Served]] = {}
         for path, methods in routes.items():
             self._route(f"/v2.2{_numbered(path)}", self._operation, methods)
+            if "<" not in path:
+                self._plain[tuple(f"v2.2{path}".encode("ascii").split(b"/"))] = methods
         for path, page in (describe(self.operations) if describe else {}).items():
             self._route(path, self._page, page)
         for error, answer in ((HTTPException, self._no_route), (Exception, self._bug)):
@@ -200,7 +204,7 @@ class Api:
 
     def resource(self) -> IResource:
         """Return what is served at ``/api``."""
-        return _Front(self._app.resource(), self._refuse)
+        return _Front(self._app.resource(), self._refuse, self._at_once)
 
     # -- a request -------------------------------------------------------------------------------
 
@@ -210,6 +214,25 @@ class Api:
         answer = Deferred.fromCoroutine(self._answer(methods, request, tuple(parts.values())))
         served = methods.get(request.method.decode("ascii"))
         return answer if served is not None and served.operation.streams else _unbroken(answer)
+
+    def _at_once(self, request: Request) -> bool:
+        """Serve a request to a path without variables; False if there is no such operation."""
+        methods = self._plain.get(tuple(request.postpath or ()))
+        if methods is None or any(served.operation.streams for served in methods.values()):
+            return False
+
+        def write(data: bytes | None) -> None:
+            if not request._disconnected:
+                request.write(data or b"")
+                request.finish()
+
+        # Nothing cancels it: what goes on must not break off in a commit when the reader goes away.
+        Deferred.fromCoroutine(self._answer(methods, request, ())).addErrback(
+            lambda failure: self._bug(request, failure)
+        ).addCallback(write).addErrback(
+            lambda failure: _log.failure("{path} could not be answered", failure, path=request.path)
+        )
+        return True
 
     async def _answer(
         self, methods: Mapping[str, _Served], request: Request, parts: tuple[str, ...]
@@ -395,11 +418,15 @@ class _Front(Resource):
     isLeaf = True
 
     def __init__(
-        self, routes: IResource, refuse: Callable[[Request, int, str, str], bytes]
+        self,
+        routes: IResource,
+        refuse: Callable[[Request, int, str, str], bytes],
+        at_once: Callable[[Request], bool],
     ) -> None:
         super().__init__()
         self._routes = routes
         self._refuse = refuse
+        self._at_once = at_once
 
     def render(self, request: Request) -> Any:
         """Serve a request."""
@@ -410,6 +437,8 @@ class _Front(Resource):
             return self._refuse(request, 400, "bad-request", "The address is not UTF-8.")
         if not request.postpath:  # relative links of the page need the slash
             return redirectTo(request.path + b"/", request)
+        if self._at_once(request):
+            return NOT_DONE_YET
         try:
             return self._routes.render(request)
         except (HTTPException, UnicodeError):
