@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from smsbridge.core.message import Delivery, Media, Origin, Outcome
+from smsbridge.core.message import Delivery, Media, Origin, Outcome, Status
+from smsbridge.core.records import DeliveryRecord, MessageRecord
 
 __all__ = ["Entry", "MessageQuery", "NewMessage", "QueueQuery", "Settlement"]
 
@@ -52,6 +53,46 @@ class Entry:
         if self.message is not None:
             return self.message.message_id
         return self.deliveries[0].delivery_id.partition(".")[0] if self.deliveries else ""
+
+    def record(self) -> MessageRecord | None:
+        """Return the message as it is read back after the commit; None where there is none."""
+        message = self.message
+        if message is None:
+            return None
+        return MessageRecord(
+            message_id=message.message_id,
+            direction=message.direction,
+            line=message.line,
+            sender=message.sender,
+            recipients=message.recipients,
+            author=message.author,
+            body=message.body,
+            media=message.media,
+            conversation=message.conversation,
+            created_at_ms=message.created_at_ms,
+            sent_at_ms=message.sent_at_ms,
+            deliveries=tuple(
+                DeliveryRecord(
+                    delivery_id=each.delivery_id,
+                    message_id=each.message_id,
+                    kind=each.kind.value,
+                    to=each.destination,
+                    gateway=each.gateway,
+                    line=each.line,
+                    person=each.person,
+                    status=each.status,
+                    attempts=each.attempts,
+                    reason=each.reason,
+                    text="",
+                    remote_id="",
+                    created_at_ms=each.created_at_ms,
+                    due_at_ms=self.due_at_ms
+                    if each.status is Status.QUEUED
+                    else self.lease_until_ms,
+                )
+                for each in self.deliveries
+            ),
+        )
 
 
 @frozen

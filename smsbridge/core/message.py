@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
+
+if TYPE_CHECKING:
+    from smsbridge.core.entries import Entry
 
 __all__ = [
     "Accepted",
@@ -163,6 +166,7 @@ class Accepted:
 
     message_id: str
     duplicate: bool = False
+    entry: Entry | None = field(default=None, eq=False, repr=False)  # what was committed just now
 
 
 @frozen

@@ -178,7 +178,7 @@ class Accept:
                     continue
                 repeats[key] = entry_id
                 dedup.append((*key, entry_id, entry.dedup_until_ms))
-            results.append(Accepted(message_id=entry_id))
+            results.append(Accepted(message_id=entry_id, entry=entry))
             if entry_id in committed:
                 continue
             now_ms = entry.now_ms

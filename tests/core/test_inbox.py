@@ -509,6 +509,37 @@ class FromPersonTests(InboxCase):
             },
         )
 
+    def test_tells_what_was_committed(self) -> None:
+        """What the sender is shown at once is what the store would say."""
+        self.rig.open("chat:stream")
+        self.rig.open("box/two")
+        self.rig.settle()
+        sent = [
+            self.rig.send("at once", NUMBER, line="two"),
+            self.rig.send("line is closed", NUMBER, OTHER, line="one"),
+            self.rig.send("later", NUMBER, not_before_ms=NOW + 3_600_000),
+            self.rig.send("to a person", "jane"),
+        ]
+        self.rig.commit()
+        records = self.rig.store.records()
+
+        accepted = [self.successResultOf(each) for each in sent]
+
+        entries = [each.entry for each in accepted]
+        self.assertEqual([entry and entry.record() for entry in entries], records)
+        self.assertEqual(len({each.deliveries[0].status for each in records}), 2)
+
+    def test_a_repeat_tells_nothing(self) -> None:
+        """What was committed long ago may have changed since."""
+        self.rig.send("hi", dedup_key="k")
+        self.rig.settle()
+        self.rig.inbox._recent.clear()
+
+        repeat = self.rig.send("hi", dedup_key="k")
+        self.rig.settle()
+
+        self.assertIsNone(self.successResultOf(repeat).entry)
+
 
 class EachTests(InboxCase):
     """One text to several, each alone."""

@@ -226,7 +226,9 @@ class Messages:
         if not accepted.duplicate and _wants_little(call):
             call.request.setHeader(b"Preference-Applied", b"return=minimal")
             return {"data": self._shapes.reference(accepted.message_id)}
-        record = await self._reads.read(viewer, accepted.message_id)
+        record = accepted.entry.record() if accepted.entry is not None else None
+        if record is None:
+            record = await self._reads.read(viewer, accepted.message_id)
         if record is None:
             # The caller deleted it for himself meanwhile.
             return {"data": self._shapes.reference(accepted.message_id)}
