@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from automat import NoTransition
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smsbridge.core.message import Outcome, Sent
 from smsbridge.errors import Failure, PermanentFailure, TemporaryFailure, UnknownOutcome
-from smsbridge.gateways.goip import codec, device_codec
+from smsbridge.gateways.goip import codec, device_codec, exchange
 from smsbridge.gateways.goip.exchange import (
     Exchanges,
     Request,
@@ -246,6 +247,23 @@ class SendingTests(SynchronousTestCase):
         self.assertLessEqual(len(table.exchanges._alarms), 100)
         table.run(10)
         self.assertEqual(len(table.exchanges._alarms), 0)
+
+
+class TransitionTests(SynchronousTestCase):
+    """How the machines find their transitions."""
+
+    def test_the_table_says_what_a_search_says(self) -> None:
+        """Every state answers every input as Automat itself would; what is unknown is refused."""
+        for machine in (exchange._bulk, exchange._one_shot):
+            automaton: Any = machine.__automat_automaton__  # type: ignore[attr-defined]
+            searched = type(automaton).outputForInput
+            for state, symbol, following, _ in automaton.allTransitions():
+                found = automaton.outputForInput(state, symbol)
+                self.assertEqual(found, searched(automaton, state, symbol))
+                self.assertIs(found[0], following)
+                self.assertIs(automaton.outputForInput(state, symbol), found)  # no search
+            with self.assertRaises(NoTransition):
+                automaton.outputForInput(state, "no such input")
 
 
 class RequestTests(SynchronousTestCase):
