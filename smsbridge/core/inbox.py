@@ -686,11 +686,10 @@ class Inbox:
 
     def report(self, report: DeliveryReport) -> Deferred[bool]:
         """See `IInbox.report`."""
-        report = evolve(
-            report,
-            remote_id=storable(report.remote_id)[:_LONGEST_ADDRESS],
-            text=storable(report.text)[:_LONGEST_WORDS],
-        )
+        remote_id = storable(report.remote_id)[:_LONGEST_ADDRESS]
+        text = storable(report.text)[:_LONGEST_WORDS]
+        if remote_id != report.remote_id or text != report.text:
+            report = evolve(report, remote_id=remote_id, text=text)
 
         def recorded(result: tuple[bool, list[str]]) -> bool:
             changed, lanes = result

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from smsbridge.core.accounts import Token
 from smsbridge.core.message import Kind, Media
@@ -53,9 +54,12 @@ def instant(at_ms: int | None) -> str | None:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+_encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": "))
+
+
 def encode(value: object) -> bytes:
     """Write a value as one line of JSON in UTF-8, without the line's end."""
-    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    text = _encoder.encode(value)
     return _AWKWARD.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8")
 
 

@@ -574,7 +574,7 @@ def _body(request: Request, declared: Operation) -> tuple[Any, str]:
 def _attributes(raw: bytes, model: type[BaseModel]) -> tuple[Any, str]:
     """Return the fields of a body and the JSON pointer to where they stand."""
     try:
-        document = json.loads(raw or b"{}", parse_constant=_no_constant)
+        document = _decoder.decode((raw or b"{}").decode("utf-8-sig"))
         if b"\\u" in raw:
             document = _storable(document)
     except (ValueError, RecursionError):
@@ -596,6 +596,9 @@ def _attributes(raw: bytes, model: type[BaseModel]) -> tuple[Any, str]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_decoder: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _storable(value: Any) -> Any:
