@@ -155,14 +155,21 @@ async function marked(event, kept) {
 }
 
 async function changeSession(request) {
-  epoch += 1;
   await forget();
-  return fetch(request);
+  try {
+    return await fetch(request);
+  } finally {
+    // What other tabs asked for meanwhile was asked for in the name of who was logged in before.
+    epoch += 1;
+    await caches.delete(ANSWERS_CACHE);
+  }
 }
 
+// Whoever uses this browser next finds neither answers nor notifications.
 async function forget() {
   epoch += 1;
   await caches.delete(ANSWERS_CACHE);
+  for (const one of await self.registration.getNotifications()) one.close();
 }
 
 // --- notifications -------------------------------------------------------------------------------

@@ -161,7 +161,9 @@ session.subscribe(({ phase }) => {
 async function refresh() {
   try {
     const { data } = await request("GET", "/me", { anonymous: true });
-    if (session.get().phase === "in") session.set({ me: { ...data.attributes, person: data.id } });
+    const { phase, me } = session.get();
+    if (me && data.id !== me.person) location.reload(); // somebody else logged in elsewhere in this browser
+    else if (phase === "in") session.set({ me: { ...data.attributes, person: data.id } });
   } catch {
     // The next request says what is wrong.
   }

@@ -25,11 +25,14 @@ async function logIn(person, password, keep) {
 }
 
 addEventListener("storage", async (event) => {
-  if (event.key !== "smsbridge.login" || session.get().phase !== "expired") return;
+  // A tab in the background may not have noticed that its session ended, and the cookie that it has
+  // now is that of whoever logged in elsewhere.
+  const { phase, me } = session.get();
+  if (event.key !== "smsbridge.login" || !me) return;
   try {
     const { data } = await request("GET", "/me", { anonymous: true });
-    if (data.id !== session.get().me?.person) location.reload();
-    else session.set({ phase: "in", me: { ...data.attributes, person: data.id }, problem: "" });
+    if (data.id !== me.person) location.reload();
+    else if (phase === "expired") session.set({ phase: "in", me: { ...data.attributes, person: data.id }, problem: "" });
   } catch {
     // The question stays.
   }
