@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 from smsbridge.core.address import InvalidNumber, parse_destination, parse_sender
 from smsbridge.core.attachments import MOST_ATTACHMENTS, prepare
 from smsbridge.core.directory import Line
+from smsbridge.core.limits import TokenBuckets
 from smsbridge.core.listing import Listing, ListQuery
 from smsbridge.core.message import Direction, FromPerson, Kind, Media, Origin, Status, storable
 from smsbridge.core.records import MessageRecord
@@ -180,10 +181,12 @@ class Messages:
     _listing: Listing
     _origin_of: OriginOf | None = None
     _reads: _Reads = field(init=False)
+    _resent: TokenBuckets = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Gather reads."""
         self._reads = _Reads(self._backend)
+        self._resent = TokenBuckets(self._backend.reactor.seconds)
 
     # -- send ------------------------------------------------------------------------------------
 
@@ -471,19 +474,34 @@ class Messages:
         scope=Scope.SEND,
         tag=_TAG,
         answer=One[MessageResource],
-        statuses=(403, 404, 409),
+        statuses=(403, 404, 409, 429),
     )
     async def retry(self, call: Call[None], message_id: str) -> Any:
         """
         Send again what failed, expired, was dropped, or may not have been sent.
 
         Only what did not go out goes again: of a text to several those who have it get it no
-        second time.
+        second time.  It may be done as often in a time as new texts may be sent.
         """
         ids = await self._deliveries(call, message_id, _AGAIN)
+        self._slow_down(call.caller, len(ids))
         if not ids or not await self._backend.bridge.retry(ids):
             raise ApiError(409, "nothing-to-do", "Nothing of this message has to be sent again.")
         return await self._now(call, message_id)
+
+    def _slow_down(self, caller: Caller, amount: int) -> None:
+        """
+        Count what is sent again: what the network loses may cost as much as what it delivers.
+
+        :raises Refused: it is too much in a short time.
+        """
+        person = caller.person
+        wait_s = self._resent.wait_s(person.label, person.rate, person.burst, amount)
+        if wait_s > 0:
+            raise Refused(
+                "throttled",
+                f"Too many texts in a short time; try again in {max(1, round(wait_s))} seconds.",
+            )
 
     @operation(
         "POST",

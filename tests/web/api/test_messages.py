@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from smsbridge.core.message import Media, Origin, Sent
 from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.web.access.caller import Caller, Scope
@@ -455,6 +457,22 @@ class ChangeTests(ApiTestCase):
         self.assertEqual(again["attributes"]["status"], "queued")
         statuses = {each["to"]: each["status"] for each in again["attributes"]["deliveries"]}
         self.assertEqual(statuses, {NUMBER: "sent", OTHER: "queued"})
+
+    def test_sending_again_has_the_pace_of_sending(self) -> None:
+        """Nobody sends a hundred texts by one that the network loses."""
+        paths = []
+        for _ in range(3):
+            paths.append(f"/messages/{self.send(NUMBER)['id']}/retry")
+            self.settle_last(FAILED)
+        directory = self.rig.world.directory
+        john = evolve(directory.persons["john"], rate=0.1, burst=2)
+        self.access.known["slow"] = evolve(self.setting.caller("john"), person=john)
+
+        self.post(paths[0], person="slow")
+        self.post(paths[1], person="slow")
+        self.refused("POST", paths[2], 429, person="slow")
+        self.rig.clock.advance(10)
+        self.post(paths[2], person="slow")
 
     def test_nothing_to_do_is_a_conflict(self) -> None:
         """What is on its way is neither sent again nor canceled."""
