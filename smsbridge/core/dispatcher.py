@@ -69,6 +69,7 @@ class _Lane:
     busy: bool = False
     refilling: bool = False
     reserved: int = 0  # born `sending` in this epoch, commit under way
+    coming: int = 0  # found no place, commit under way: what is reserved now would be behind them
     size: int = 1
     resume_at: float = 0.0
     wake: IDelayedCall | None = None
@@ -285,22 +286,28 @@ class Dispatcher(Service):
         Returns what `arrived` wants to hear again, or None: it is born queued.
         """
         known = self._lanes.get(lane)
+        if known is None:
+            return None
         if (
-            known is None
-            or not known.is_open
+            not known.is_open
             or not known.complete
             or not (known.gateway.recognizes_repeats or self._is_idle(known))
             or len(known.ready) + known.reserved >= _IN_MEMORY
             or known.gateway.label in self._recovering
             or self._ending
         ):
+            known.coming += 1
             return None
         known.reserved += 1
         return known.epoch
 
     def _is_idle(self, lane: _Lane) -> bool:
         return not (
-            lane.busy or lane.ready or lane.reserved or lane.resume_at > self._clock.seconds()
+            lane.busy
+            or lane.ready
+            or lane.reserved
+            or lane.coming
+            or lane.resume_at > self._clock.seconds()
         )
 
     def lease_ms(self, gateway: str) -> int:
@@ -319,6 +326,7 @@ class Dispatcher(Service):
                 lane.reserved -= 1
                 lane.ready.append((delivery.created_at_ms + _LEASE_MARGIN_MS, delivery))
         elif lane is not None:
+            lane.coming = max(0, lane.coming - 1)  # notices ask for no place
             if lane.complete and len(lane.ready) < _IN_MEMORY:
                 lane.ready.append((0, delivery))
             else:
@@ -341,7 +349,11 @@ class Dispatcher(Service):
     def not_arrived(self, lane: str, reservation: int | None) -> None:
         """Take a reservation back: the commit failed, or it was a repeat."""
         known = self._lanes.get(lane)
-        if known is not None and known.epoch == reservation:
+        if known is None:
+            return
+        if reservation is None:
+            known.coming = max(0, known.coming - 1)
+        elif known.epoch == reservation:
             known.reserved -= 1
 
     def poke(self, lanes: Iterable[str]) -> None:

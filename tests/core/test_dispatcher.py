@@ -293,11 +293,39 @@ class SendingTests(DispatcherCase):
 
         self.assertEqual(self.rig.statuses(), ["queued", "sent", "queued", "queued"])
 
+    def test_a_line_is_not_idle_while_a_text_for_it_is_committed(self) -> None:
+        """What would arrive behind another one is queued from the beginning."""
+        self.rig.send_claimed("first")
+        self.rig.send("second")
+
+        self.rig.commit()
+
+        self.assertEqual(self.rig.statuses(), ["queued", "queued"])
+        self.box.answer = all_sent
+        self.rig.settle()
+        self.rig.send("third")
+        self.rig.commit()
+        self.assertEqual(self.rig.statuses(), ["sent", "sent", "sending"])
+
+    def test_a_text_that_is_not_stored_does_not_keep_a_line_from_being_idle(self) -> None:
+        """Refused by the store or a repeat: nothing comes of it that could be in front."""
+        self.rig.store.writer.fails["Accept"] = TemporaryFailure("internal")
+        refused = self.rig.send_claimed("refused")
+        self.rig.store.writer.fails.clear()
+        self.failureResultOf(refused, TemporaryFailure)
+
+        self.rig.send("first")
+        self.rig.commit()
+
+        self.assertEqual(self.rig.statuses(), ["sending"])
+
     def test_one_that_is_overtaken_on_the_way_to_the_store_is_queued(self) -> None:
         """What a line that knows no repeats cannot begin at once does not stay born sending."""
         self.rig.send_claimed("first")
+        self.lane(ONE).coming = 0  # as if nobody had asked for a place, which notices do not
         self.rig.send("second")
         self.rig.commit()
+        self.assertEqual(self.rig.store.rows()[1].status, "sending")
         self.rig.settle()
         self.assertEqual(
             (self.box.bodies, self.rig.statuses()), ([["first"]], ["sending", "queued"])
