@@ -152,6 +152,7 @@ class Front(MultiService):
             Poster(self._reactor).post,
             conversation_id,
             lambda: self._config.http is None or self._config.http.push_preview,
+            lives=self.door.logins.lives,
         )
         self._shelf.changed = live.contacts_changed  # names from a vCard file that has changed too
         self.before = (*self.before, live, push)

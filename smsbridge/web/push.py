@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -177,6 +177,7 @@ class PushSender(Service):
     :param conversation_id: how the API calls a conversation.
     :param preview: whether notifications say who wrote what.
     :param private_too: whether push services may be in private networks; for tests.
+    :param lives: tells whether the session with an id has neither ended nor expired.
     """
 
     log = Logger()
@@ -196,7 +197,9 @@ class PushSender(Service):
         preview: Callable[[], bool] = lambda: True,
         *,
         private_too: bool = False,
+        lives: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
+        self._lives = lives
         self._reactor = reactor
         self._now_ms = now_ms
         self._hub = hub
@@ -333,11 +336,23 @@ class PushSender(Service):
             if not found or not _concerns(viewer, found[0], record):
                 return
             unread = await self._threads.unread(viewer)
+            subscriptions = await self._living(viewer.person)
         except TemporaryFailure:
             return  # the database is away; the text itself is safe
         payload = shapes.encode(self._payload(viewer, found[0], record, unread))
-        for subscription in self.of(viewer.person):
+        for subscription in subscriptions:
             self._enqueue(_Notice(subscription.endpoint, record.conversation, payload))
+
+    async def _living(self, person: str) -> list[Subscription]:
+        """Return a person's browsers and forget those whose log in has expired."""
+        living = []
+        for each in self.of(person):
+            if self._lives is None or await self._lives(each.session_id):
+                living.append(each)
+            else:
+                # Somebody else may sit there by now.
+                await self._remove(each.endpoint)
+        return living
 
     def _payload(
         self,

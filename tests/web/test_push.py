@@ -141,6 +141,7 @@ class PushCase(SynchronousTestCase):
         self.preview = True
         self.sender = self.start()
         self.browser = Browser()
+        self.expired: set[str] = set()
 
     def start(self) -> PushSender:
         """Make a sender and start it."""
@@ -156,9 +157,14 @@ class PushCase(SynchronousTestCase):
             self.service.post,
             lambda name: base64url(name.encode()),
             lambda: self.preview,
+            lives=self.lives,
         )
         sender.startService()
         return sender
+
+    async def lives(self, session_id: str) -> bool:
+        """Tell whether a log in has not expired."""
+        return session_id not in self.expired
 
     def subscribe(self, browser: Browser, person: str = "john") -> None:
         """Subscribe a browser."""
@@ -379,6 +385,18 @@ class FailingTests(PushCase):
         self.rig.run()
 
         self.assertEqual(self.table.kept, {})
+
+    def test_browser_whose_log_in_expired_is_not_woken(self) -> None:
+        """It may stand where others see what it shows."""
+        self.subscribe(self.browser)
+        self.expired.add("session-1")
+
+        self.rig.memory.add()
+        self.rig.run()
+
+        self.assertEqual(self.notices(), [])
+        self.assertEqual(self.table.kept, {})
+        self.assertEqual(self.sender.of("john"), [])
 
     def test_log_out_ends_it(self) -> None:
         """A browser that logged out is not woken any more; others are."""

@@ -243,6 +243,15 @@ class Logins:
         )
         return session, True
 
+    async def lives(self, session_id: str) -> bool:
+        """Tell whether a session has neither ended nor expired; that is no use of it."""
+        now_ms = self._now_ms()
+        cached = self._cached.get(session_id)
+        if cached is not None and cached.session.expires_at_ms > now_ms:
+            return True
+        session = await self._accounts.session(session_id)
+        return session is not None and session.expires_at_ms > now_ms
+
     async def sessions(self, person: str) -> list[Session]:
         """List a person's living sessions, the last used first."""
         now_ms = self._now_ms()

@@ -177,6 +177,21 @@ class SessionTests(LoginsTestCase):
 
         self.assertFalse(self.is_in(logged_in))
 
+    def test_looking_whether_a_session_lives_prolongs_nothing(self) -> None:
+        """It is no use of it, and tells of its end however it came."""
+        session = self.log_in().session
+        ended = self.log_in().session
+        self.clock.advance(11 * 3600)
+        self.assertTrue(self.result(self.logins.lives(session.session_id)))
+        self.result(self.logins.end("john", ended.session_id))
+        self.assertFalse(self.result(self.logins.lives(ended.session_id)))
+        self.reopen()
+        self.assertTrue(self.result(self.logins.lives(session.session_id)))
+
+        self.clock.advance(3600)
+
+        self.assertFalse(self.result(self.logins.lives(session.session_id)))
+
     def test_kept_session_lives_thirty_days_after_its_last_use(self) -> None:
         """A kept session slides by each use, also over a start of the daemon."""
         logged_in = self.log_in(keep=True)
