@@ -185,17 +185,16 @@ class Control:
             return fail()
 
     def _not_sent(self, request: Request, failure: Failure) -> bytes:
-        for errors, answer in (
+        if request._disconnected:
+            _say_unheard(failure)
+        answers = (
             ((BadRequest,), self.bad_request),
             ((TooLarge,), self.too_large),
             ((Refused, PermanentFailure), self.refused),
             ((TemporaryFailure,), self.unavailable),
             ((UnknownOutcome,), self.unknown),
-        ):
-            if failure.check(*errors):
-                break
-        else:
-            answer = self.bug
+        )
+        answer = next((answer for errors, answer in answers if failure.check(*errors)), self.bug)
         said: bytes = answer(request, failure)
         return said
 
@@ -735,13 +734,16 @@ def _unbroken(working: Deferred[T]) -> Deferred[T]:
         if not waiting.called:
             waiting.callback(cast(T, result))
         elif isinstance(result, Failure):
-            _log.warn(
-                "nobody waited to hear that a command failed: {reason}",
-                reason=result.getErrorMessage(),
-            )
+            _say_unheard(result)
 
     working.addBoth(relay)
     return waiting
+
+
+def _say_unheard(failure: Failure) -> None:
+    _log.warn(
+        "nobody waited to hear that a command failed: {reason}", reason=failure.getErrorMessage()
+    )
 
 
 def _nothing() -> None:

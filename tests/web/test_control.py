@@ -121,6 +121,43 @@ class SendTests(ControlTestCase):
 
         self.assertEqual(self.phrase, b"Too Many Requests")
 
+    def test_bug_is_500_and_logged(self) -> None:
+        """A text that we stumble over has an answer all the same."""
+        self.bridge.refusal = KeyError("a bug")
+
+        answer = self.post("/messages", {"to": ["+12025550123"], "text": "x"}, 500)
+
+        self.assertEqual(answer["error"], "internal")
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_nothing_but_this_path_is_for_texts(self) -> None:
+        """Other paths and methods are what they always were."""
+        self.post("/messages/", {"to": ["+12025550123"], "text": "x"}, 404)
+        self.ask("PUT", "/messages", {}, 405)
+
+        self.assertEqual(self.bridge.sent, [])
+
+    def test_a_text_goes_its_way_without_its_sender(self) -> None:
+        """Who goes away stops nothing; a failure that nobody hears is in the log."""
+        observer = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        for result in (message_id(1), TemporaryFailure("peer-down")):
+            accepting: Deferred[str] = Deferred()
+            self.bridge.send = lambda *_, accepting=accepting: accepting  # type: ignore[method-assign, misc]
+            asked = self.treq.request("POST", URL + "/messages", data=b'{"to": ["+12025550123"]}')
+            asked.cancel()
+            self.failureResultOf(asked)
+            self.treq.flush()
+
+            self.assertFalse(accepting.called)
+            if isinstance(result, Exception):
+                accepting.errback(result)
+            else:
+                accepting.callback(result)
+
+        said = [formatEvent(event) for event in observer]
+        self.assertEqual(len([each for each in said if "nobody waited to hear" in each]), 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_store_out_of_reach_is_503(self) -> None:
         """What may work later is answered so."""
         self.bridge.refusal = TemporaryFailure("peer-down", "The database does not answer.")
