@@ -64,7 +64,7 @@ class NewToken(Body):
         description="The lines that it is bound to; none means all that the person has.",
     )
     expires_at: AwareDatetime | None = Field(
-        default=None, description="When it ends; by default never."
+        default=None, description="When it ends; by default never, or with the token that makes it."
     )
 
 
@@ -397,7 +397,7 @@ class Account:
         Make a token for a program.
 
         It is shown in this answer and never again.  A token cannot make one that may do more than
-        itself.
+        itself, or for longer.
         """
         wanted, caller = call.body, call.caller
         scopes = wanted.scopes or [str(scope) for scope in DEFAULT_SCOPES if scope in caller.scopes]
@@ -419,8 +419,17 @@ class Account:
                     pointer="/data/attributes/lines",
                 )
         expires_at_ms = (
-            None if wanted.expires_at is None else int(wanted.expires_at.timestamp() * 1000)
+            caller.until_ms
+            if wanted.expires_at is None
+            else int(wanted.expires_at.timestamp() * 1000)
         )
+        if caller.until_ms is not None and (expires_at_ms or 0) > caller.until_ms:
+            raise ApiError(
+                403,
+                "not-permitted",
+                f"This token ends at {shapes.instant(caller.until_ms)} itself.",
+                pointer="/data/attributes/expires_at",
+            )
         try:
             secret, token = await self._tokens.add(
                 wanted.name, caller.label, scopes=scopes, lines=lines, expires_at_ms=expires_at_ms

@@ -429,6 +429,24 @@ class TokensTests(AccountTestCase):
         self.assertEqual(made.attributes["scopes"], ["read"])
         self.assertEqual(made.attributes["lines"], ["two"])
 
+    def test_token_makes_none_that_outlives_it(self) -> None:
+        """What was lent for a while is not kept for ever."""
+        until_ms = 1_893_456_000_000  # 2030-01-01
+        secret, _ = self.result(
+            self.tokens.add("lent", "john", scopes=["manage", "read"], expires_at_ms=until_ms)
+        )
+        program = self.program(secret)
+
+        later = {"name": "x", "scopes": ["read"], "expires_at": "2030-01-01T00:00:01Z"}
+        answer = program.ask("POST", "/me/tokens", later)
+        made = program.ask("POST", "/me/tokens", {"name": "y"})
+        earlier = {"name": "z", "expires_at": "2029-01-01T00:00:00Z"}
+
+        self.assertEqual(answer.status, 403)
+        self.assertEqual(answer.error["source"]["pointer"], "/data/attributes/expires_at")
+        self.assertEqual(made.attributes["expires_at"], "2030-01-01T00:00:00.000Z")
+        self.assertEqual(program.ask("POST", "/me/tokens", earlier).status, 201)
+
     def test_tokens_of_others_are_out_of_reach(self) -> None:
         """Neither seen nor removed."""
         secret, _ = self.result(self.tokens.add("work", "john"))
