@@ -121,13 +121,17 @@ docs: $(VENV)/.installed-dev
 	@echo 'docs/_build/html/index.html is up to date'
 
 # The strict reporter turns an end-to-end test that was skipped into a failed run.
-# trial stays last: its closing line is the result.
+# The tests with real peers come last and one after another: their closing line is the result.
 .PHONY: test
 test: export CI = true
 test: export PYTHONPATH = $(CURDIR)/tests/trial_plugins
 test: packages lint docs
+ifeq ($(TESTS),tests)
+	@echo '== tests, without other servers'
+	@$(BIN)/python -m twisted.trial --jobs $(JOBS) --reporter=strict $(TRIAL_FLAGS) $(UNIT_TESTS)
+endif
 	@echo '== tests, with real peers'
-	@$(BIN)/python -m twisted.trial --reporter=strict $(TRIAL_FLAGS) $(TESTS)
+	@$(BIN)/python -m twisted.trial --reporter=strict $(TRIAL_FLAGS) $(if $(filter tests,$(TESTS)),tests.end_to_end,$(TESTS))
 
 .PHONY: test-fast
 test-fast: lint
