@@ -37,6 +37,7 @@ OUR_PAGES: Final = "smsbridge"
 
 _SAFE_METHODS: Final = (b"GET", b"HEAD", b"OPTIONS")
 _SCOPES: Final = frozenset(Scope)
+_SCOPE_OF: Final = {scope.value: scope for scope in Scope}
 _WITHOUT_ADMIN: Final = _SCOPES - {Scope.ADMIN}
 _LOCAL: Final = "local"  # what stands for a peer without an address: a unix socket
 
@@ -134,7 +135,7 @@ class Access:
 
     def _caller_of(self, token: Token) -> Caller:
         person = self._world.directory.persons[token.person]
-        scopes = frozenset(Scope(each) for each in token.scopes if each in list(Scope))
+        scopes = frozenset(_SCOPE_OF[each] for each in token.scopes if each in _SCOPE_OF)
         return Caller(
             person=person,
             name=token.name,
