@@ -104,6 +104,7 @@ class EventsTests(BoxAndDaemon):
         factory = ClientFactory()
         factory.noisy = False
         factory.buildProtocol = lambda _: stream  # type: ignore[method-assign, assignment, return-value]
+        factory.clientConnectionFailed = lambda *_: stream.connectionLost()  # type: ignore[method-assign]
         tcp: Any = reactor
         tcp.connectTCP("127.0.0.1", self.http_port, factory)
         self.streams.append(stream)
@@ -124,6 +125,7 @@ class EventsTests(BoxAndDaemon):
         heard: list[str] = []
 
         for start in range(0, 150, 50):
+            await self.until(lambda: b"event: hello" in self.streams[-1].data)
             for text in wanted[start : start + 50]:
                 channel.receive_sms(SENDER, text)
             await pause(0.15)
