@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from smsbridge.core.book import PersonalBook
 from smsbridge.core.directory import Directory, Line, Person, World
 from smsbridge.core.message import Delivery, Direction, FromPerson, Kind, Outcome, Sent, Status
 from smsbridge.errors import PermanentFailure, Refused
@@ -371,7 +372,7 @@ class Scenarios(Mixin):
     @asynchronous
     async def test_discovery_prompt_and_card_are_answered(self) -> None:
         """Clients learn what the gateway is, ask for a number and for a name."""
-        self.gateway.component.names = {"alice": {E164: "Ann"}}
+        self.world.book.put("alice", PersonalBook(names={E164: "Ann"}))
         alice = await self.client()
 
         info = await alice.ask(
