@@ -77,10 +77,11 @@ class EventsTests(BoxAndDaemon):
 
     async def tearDown(self) -> None:
         """Close what is open."""
-        for stream in self.streams:
-            if not stream.lost and stream.transport is not None:
-                stream.transport.abortConnection()  # type: ignore[attr-defined]
         while not all(stream.lost for stream in self.streams):
+            for stream in self.streams:
+                # One that a test did not wait for connects only now.
+                if not stream.lost and stream.transport is not None:
+                    stream.transport.abortConnection()  # type: ignore[attr-defined]
             await pause(0.01)
         await super().tearDown()
 
