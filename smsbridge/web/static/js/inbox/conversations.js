@@ -24,10 +24,12 @@ export const book = createStore({
 });
 
 let turn = 0; // answers to an older question are not taken
+let told = new Map(); // what the stream said since the list was asked for: the answer may be older
 
 /** Load the first page of a list; what was shown stays until the answer comes. */
 export async function loadList(filter = book.get().filter) {
   const mine = ++turn;
+  told = new Map();
   const same = filter === book.get().filter;
   remember("line_filter", filter.line || null);
   book.set({ filter, loading: true, error: null, ...(same ? {} : { loaded: false, ids: [], next: null }) });
@@ -35,6 +37,7 @@ export async function loadList(filter = book.get().filter) {
     const answer = await get("/conversations", { folder: filter.folder, line: filter.line, limit: PAGE });
     if (mine !== turn) return;
     keep(answer.data, { ids: answer.data.map((one) => one.id), next: answer.links?.next ?? null, loading: false, loaded: true });
+    for (const one of told.values()) took(one);
     if (answer.meta?.unread !== undefined) shared.set({ unread: answer.meta.unread });
   } catch (error) {
     if (mine === turn) book.set({ loading: false, error });
@@ -53,6 +56,7 @@ export async function loadMore() {
     const known = new Set(book.get().ids);
     const more = answer.data.map((one) => one.id).filter((id) => !known.has(id));
     keep(answer.data, { ids: [...book.get().ids, ...more], next: answer.links?.next ?? null, loading: false });
+    for (const { id } of answer.data) if (told.has(id)) took(told.get(id));
   } catch (error) {
     if (mine === turn) book.set({ loading: false, error });
   }
@@ -215,6 +219,7 @@ on("conversation", (one) => {
     waiting = new Map();
     for (const each of batch.values()) {
       if (each.attributes.last_message === null && !book.get().byId[each.id]) continue;
+      told.set(each.id, each);
       took(each);
     }
   }, 30);
