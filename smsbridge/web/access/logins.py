@@ -11,18 +11,18 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import urlsafe_b64encode
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
-from attrs import define, frozen
+from attrs import frozen
 from twisted.logger import Logger
 
 from smsbridge.core.accounts import Accounts, Session
 from smsbridge.core.directory import World
 from smsbridge.web.access.brakes import Brake, Braked, network_of
 from smsbridge.web.access.errors import AccountError
+from smsbridge.web.access.kept import FRESH_S, Kept
 from smsbridge.web.access.passwords import Passwords, check_password
 
 __all__ = ["KEPT_MS", "SHORT_MS", "LoggedIn", "Logins"]
@@ -32,9 +32,7 @@ KEPT_MS: Final = 30 * 86_400_000
 SHORT_MS: Final = 12 * 3_600_000
 
 _TOUCH_MS: Final = 600_000  # how exactly the last use is known
-_FRESH_S: Final = 300.0  # how long a session is taken from memory
 _MOST_SESSIONS: Final = 50  # of one person
-_MOST_CACHED: Final = 10_000
 _COOKIE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _WRONG: Final = "The name or the password is wrong."
@@ -46,12 +44,6 @@ class LoggedIn:
 
     cookie: str = attrs.field(repr=False)
     session: Session
-
-
-@define
-class _Cached:
-    session: Session
-    checked_s: float
 
 
 class Logins:
@@ -83,8 +75,7 @@ class Logins:
         self._now_ms = now_ms
         self._seconds = seconds
         self._random = random
-        self._cached: OrderedDict[str, _Cached] = OrderedDict()
-        self._ended: OrderedDict[str, None] = OrderedDict()  # so that no late read revives them
+        self._kept: Kept[Session] = Kept(seconds, accounts.session)
         self._changes: dict[str, int] = {}  # how often a person's password was set
         self._homes: dict[str, tuple[float, frozenset[str]]] = {}
         self._watchers: list[Callable[[str, str], None]] = []
@@ -134,7 +125,7 @@ class Logins:
             # The password was changed meanwhile, and with it all sessions ended but this one.
             self._forget(label, await self._accounts.end_sessions(label, session.session_id))
             raise AccountError("credentials", _WRONG, "password")
-        self._keep(session)
+        self._kept.keep(session.session_id, session)
         self._homes.pop(label, None)
         self.log.info("{person} logged in", person=label)
         return LoggedIn(cookie, session)
@@ -186,8 +177,8 @@ class Logins:
         """Tell whether a person is logged in from there already."""
         if person not in self._world.directory.persons:
             return False
-        checked_s, networks = self._homes.get(person, (-_FRESH_S, frozenset()))
-        if self._seconds() - checked_s >= _FRESH_S:
+        checked_s, networks = self._homes.get(person, (-FRESH_S, frozenset()))
+        if self._seconds() - checked_s >= FRESH_S:
             # Kept for a while: who guesses must not cost a read each time.
             networks = frozenset(
                 network_of(session.address) for session in await self.sessions(person)
@@ -208,7 +199,7 @@ class Logins:
 
     def knows(self, cookie: str) -> bool:
         """Tell whether a cookie is that of a session in memory, fresh or not."""
-        return _digest(cookie) in self._cached
+        return _digest(cookie) in self._kept
 
     async def session(self, cookie: str) -> tuple[Session, bool] | None:
         """
@@ -217,17 +208,13 @@ class Logins:
         if not _COOKIE.fullmatch(cookie):
             return None
         session_id = _digest(cookie)
-        cached = self._cached.get(session_id)
-        if cached is None or self._seconds() - cached.checked_s > _FRESH_S:
-            session = await self._accounts.session(session_id)
-            if session is None or session_id in self._ended:
-                self._cached.pop(session_id, None)
-                return None
-            cached = self._keep(session)
-        session = cached.session
+        known = await self._kept.find(session_id)
+        if known is None:
+            return None
+        session = known.value
         now_ms = self._now_ms()
         if session.expires_at_ms <= now_ms:
-            self._cached.pop(session_id, None)
+            self._kept.drop(session_id)
             return None
         if session.person not in self._world.directory.persons:
             return None
@@ -235,7 +222,7 @@ class Logins:
             return session, False
         life_ms = session.expires_at_ms - session.seen_at_ms
         session = attrs.evolve(session, seen_at_ms=now_ms, expires_at_ms=now_ms + life_ms)
-        cached.session = session
+        known.value = session
         self._accounts.touch_session(session_id, now_ms, session.expires_at_ms).addErrback(
             lambda failure: self.log.warn(
                 "could not note the use of a session: {reason}", reason=failure.getErrorMessage()
@@ -246,8 +233,8 @@ class Logins:
     async def lives(self, session_id: str) -> bool:
         """Tell whether a session has neither ended nor expired; that is no use of it."""
         now_ms = self._now_ms()
-        cached = self._cached.get(session_id)
-        if cached is not None and cached.session.expires_at_ms > now_ms:
+        known = self._kept.peek(session_id)
+        if known is not None and known.expires_at_ms > now_ms:
             return True
         session = await self._accounts.session(session_id)
         return session is not None and session.expires_at_ms > now_ms
@@ -310,19 +297,9 @@ class Logins:
         for person in sorted(before - self._persons):
             self._forget(person, await self._accounts.end_sessions(person))
 
-    def _keep(self, session: Session) -> _Cached:
-        cached = self._cached[session.session_id] = _Cached(session, self._seconds())
-        self._cached.move_to_end(session.session_id)
-        while len(self._cached) > _MOST_CACHED:
-            self._cached.popitem(last=False)
-        return cached
-
     def _forget(self, person: str, session_ids: list[str]) -> None:
         for session_id in session_ids:
-            self._cached.pop(session_id, None)
-            self._ended[session_id] = None
-            while len(self._ended) > _MOST_CACHED:
-                self._ended.popitem(last=False)
+            self._kept.end(session_id)
             for ended in list(self._watchers):
                 ended(person, session_id)
 

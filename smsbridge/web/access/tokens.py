@@ -11,18 +11,17 @@ import hashlib
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
-from attrs import define
 from twisted.logger import Logger
 
 from smsbridge.core.accounts import Accounts, Token
 from smsbridge.core.directory import World
 from smsbridge.web.access.caller import Scope
 from smsbridge.web.access.errors import AccountError
+from smsbridge.web.access.kept import Kept, Known
 
 __all__ = ["DEFAULT_SCOPES", "PREFIX", "Tokens"]
 
@@ -34,15 +33,7 @@ DEFAULT_SCOPES: Final = (Scope.READ, Scope.SEND)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN: Final = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
 _TOUCH_MS: Final = 3_600_000
-_FRESH_S: Final = 300.0
-_MOST_CACHED: Final = 10_000
 _MOST_OF_PERSON: Final = 200
-
-
-@define
-class _Cached:
-    token: Token
-    checked_s: float
 
 
 class Tokens:
@@ -66,10 +57,8 @@ class Tokens:
         self._accounts = accounts
         self._world = world
         self._now_ms = now_ms
-        self._seconds = seconds
         self._random = random
-        self._cached: OrderedDict[str, _Cached] = OrderedDict()
-        self._removed: OrderedDict[str, None] = OrderedDict()  # so that no late read revives them
+        self._kept: Kept[Token] = Kept(seconds, accounts.token)
         self._watchers: list[Callable[[str, str], None]] = []
 
     def watch(self, removed: Callable[[str, str], None]) -> Callable[[], None]:
@@ -116,7 +105,7 @@ class Tokens:
             raise AccountError(
                 "taken", f"There is a token {name} already; choose another name.", "name"
             )
-        self._keep(token)
+        self._kept.keep(token.digest, token)
         self.log.info("token {name} made for {person}", name=name, person=person)
         return secret, token
 
@@ -174,17 +163,14 @@ class Tokens:
         token = await self._accounts.remove_token(name, person)
         if token is None:
             raise AccountError("not-found", f"There is no token {name}.", "name")
-        self._cached.pop(token.digest, None)
-        self._removed[token.digest] = None
-        while len(self._removed) > _MOST_CACHED:
-            self._removed.popitem(last=False)
+        self._kept.end(token.digest)
         self.log.info("token {name} of {person} removed", name=name, person=token.person)
         for removed in list(self._watchers):
             removed(token.person, name)
 
     def knows(self, secret: str) -> bool:
         """Tell whether a token is in memory, fresh or not."""
-        return _digest(secret) in self._cached
+        return _digest(secret) in self._kept
 
     async def find(self, secret: str, name: str | None = None) -> Token | None:
         """
@@ -195,14 +181,10 @@ class Tokens:
         if not _TOKEN.fullmatch(secret):
             return None
         digest = _digest(secret)
-        cached = self._cached.get(digest)
-        if cached is None or self._seconds() - cached.checked_s > _FRESH_S:
-            token = await self._accounts.token(digest)
-            if token is None or digest in self._removed:
-                self._cached.pop(digest, None)
-                return None
-            cached = self._keep(token)
-        token = cached.token
+        known = await self._kept.find(digest)
+        if known is None:
+            return None
+        token = known.value
         now_ms = self._now_ms()
         if (
             not hmac.compare_digest(token.digest, digest)
@@ -212,24 +194,17 @@ class Tokens:
         ):
             return None
         if token.used_at_ms is None or now_ms - token.used_at_ms >= _TOUCH_MS:
-            self._touch(cached, now_ms)
+            self._touch(known, now_ms)
         return token
 
-    def _touch(self, cached: _Cached, now_ms: int) -> None:
+    def _touch(self, known: Known[Token], now_ms: int) -> None:
         hour_ms = now_ms - now_ms % _TOUCH_MS
-        cached.token = attrs.evolve(cached.token, used_at_ms=hour_ms)
-        self._accounts.touch_token(cached.token.name, hour_ms).addErrback(
+        known.value = attrs.evolve(known.value, used_at_ms=hour_ms)
+        self._accounts.touch_token(known.value.name, hour_ms).addErrback(
             lambda failure: self.log.warn(
                 "could not note the use of a token: {reason}", reason=failure.getErrorMessage()
             )
         )
-
-    def _keep(self, token: Token) -> _Cached:
-        cached = self._cached[token.digest] = _Cached(token, self._seconds())
-        self._cached.move_to_end(token.digest)
-        while len(self._cached) > _MOST_CACHED:
-            self._cached.popitem(last=False)
-        return cached
 
 
 def _digest(secret: str) -> str:
