@@ -26,7 +26,7 @@ from smsbridge.web.api.operation import ApiError, Arguments, Body, Call, operati
 from smsbridge.web.api.session import account_problem
 from smsbridge.web.api.shapes import DeliveryStatus, Depth, LinkResource, Many, One, Page
 from smsbridge.web.bridge import WAITING, QueueFilter
-from smsbridge.web.shapes import instant
+from smsbridge.web.shapes import depth, instant
 
 __all__ = ["Admin", "Installation", "MediaFacts"]
 
@@ -179,17 +179,9 @@ class Reloaded(TypedDict):
 class QueueArguments(Arguments):
     """Which deliveries to list."""
 
-    status: Literal[
-        "",
-        "queued",
-        "sending",
-        "sent",
-        "delivered",
-        "failed",
-        "expired",
-        "uncertain",
-        "dropped",
-    ] = Field("", description="By default what waits: queued, sending, uncertain.")
+    status: Literal["", DeliveryStatus] = Field(
+        "", description="By default what waits: queued, sending, uncertain."
+    )
     gateway: Annotated[str, Field(max_length=64)] = ""
     line: Annotated[str, Field(max_length=64)] = ""
     limit: int = Field(50, ge=1, le=200)
@@ -371,7 +363,7 @@ class Admin:
                     "unready": unready,
                     "node": self._installation.node,
                     "database": self._installation.database,
-                    "depths": [shapes.depth(each) for each in await bridge.depths()],
+                    "depths": [depth(each) for each in await bridge.depths()],
                     "media": {
                         "files": media.files,
                         "bytes": media.bytes,

@@ -42,6 +42,7 @@ from smsbridge.web.api.operation import (
 from smsbridge.web.api.shapes import (
     MessageReference,
     MessageResource,
+    MessageStatus,
     One,
     Page,
     PreviewResource,
@@ -144,19 +145,7 @@ class ListArguments(Arguments):
         str, Field(max_length=64, description="Written by this person, or sent to it.")
     ] = ""
     direction: Literal["", "inbound", "outbound", "internal"] = ""
-    status: Literal[
-        "",
-        "received",
-        "scheduled",
-        "queued",
-        "sending",
-        "sent",
-        "delivered",
-        "failed",
-        "expired",
-        "uncertain",
-        "dropped",
-    ] = ""
+    status: Literal["", MessageStatus] = ""
     start_date: Annotated[
         datetime | None, Field(description="Made then or later; without a zone: UTC.")
     ] = None

@@ -28,7 +28,6 @@ from smsbridge.core.records import (
     LinkStatus,
     MessageRecord,
     Preview,
-    QueueDepth,
 )
 from smsbridge.core.threads import MOST_UNREAD, ConversationRecord, Viewer
 from smsbridge.errors import REASONS, Refused
@@ -47,7 +46,6 @@ __all__ = [
     "contact",
     "conversation_id",
     "conversation_of",
-    "depth",
     "detail",
     "link",
     "pretty",
@@ -56,21 +54,10 @@ __all__ = [
 T = TypeVar("T")
 Shape = dict[str, Any]
 
-MessageStatus = Literal[
-    "received",
-    "scheduled",
-    "queued",
-    "sending",
-    "sent",
-    "delivered",
-    "failed",
-    "expired",
-    "uncertain",
-    "dropped",
-]
 DeliveryStatus = Literal[
     "queued", "sending", "sent", "delivered", "failed", "expired", "uncertain", "dropped"
 ]
+MessageStatus = Literal["received", "scheduled", DeliveryStatus]
 
 #: The worst first: what a message to several is said to be.
 _WORST_FIRST: Final = (
@@ -733,16 +720,6 @@ def link(status: LinkStatus) -> Shape:
             "state": status.state,
             "since": instant(status.since_ms),
         },
-    }
-
-
-def depth(record: QueueDepth) -> Shape:
-    """Shape how much of a gateway waits."""
-    return {
-        "gateway": record.gateway,
-        "status": record.status.value,
-        "count": record.count,
-        "oldest_at": instant(record.oldest_at_ms),
     }
 
 
