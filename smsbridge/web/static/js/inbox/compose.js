@@ -57,9 +57,10 @@ export function Composer({ one, fresh, returned }) {
   }, [one?.attributes.draft]);
   useEffect(() => () => { live.current.mounted = false; }, []);
 
-  // Everything typed is kept at once; `new` keeps its recipients too.
+  // Everything typed is kept at once (an ordinary effect waits for the next frame, and the page may be
+  // left before it); `new` keeps its recipients too.
   const first = useRef(true);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (first.current) {
       first.current = false;
       return;
