@@ -37,21 +37,26 @@ from smsbridge.core.message import (
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
+    FoundLine,
     LineStatus,
     LinkStatus,
     MessageRecord,
     Preview,
     QueueDepth,
+    Reconciled,
 )
 
 __all__ = [
     "IDesk",
+    "IDiscover",
     "IGateway",
     "IGatewayFactory",
     "IInbox",
     "ILanes",
     "ILineControl",
+    "ILookUp",
     "IMessageStore",
+    "IReconcile",
     "ITryOut",
     "IUssd",
     "IWebhook",
@@ -323,6 +328,44 @@ class IWebhook(Interface):
 
     def resource() -> IResource:
         """Return the `twisted.web.resource.IResource` that is mounted at ``/hook/LABEL``."""
+
+
+class ILookUp(Interface):
+    """A gateway whose peer can be asked whether it has a text whose answer was lost."""
+
+    def look_up(delivery: Delivery) -> Deferred[Outcome]:
+        """
+        Find out what became of an attempt that nobody answered for, made by this process or an
+        earlier one.
+
+        Fires with `Sent` (the peer has it), `NotTried` (the peer surely does not), or
+        `UnknownOutcome` (it could not be told). The store changes nothing meanwhile.
+        """
+
+
+class IReconcile(Interface):
+    """A gateway whose peer lists what it carried, so that what webhooks missed can be fetched."""
+
+    def reconcile(since_ms: int, told: Callable[[str], None]) -> Deferred[Reconciled]:
+        """
+        Fetch what the peer has since then, accept texts that are not known and record statuses.
+
+        :param told: called with a sentence now and then, so that whoever waits sees progress.
+        :raises PermanentFailure: the peer cannot be asked, or refuses.
+        :raises TemporaryFailure: it does not answer; what came before stays accepted.
+        """
+
+
+class IDiscover(Interface):
+    """A gateway that can list the numbers of its account."""
+
+    def discover() -> Deferred[list[FoundLine]]:
+        """
+        Fires with the numbers.
+
+        :raises PermanentFailure: the peer cannot be asked, or refuses.
+        :raises TemporaryFailure: it does not answer.
+        """
 
 
 class IMessageStore(Interface):

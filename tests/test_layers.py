@@ -35,6 +35,13 @@ FORBIDDEN = {
     "smsbridge.store": ("smsbridge.gateways", "smsbridge.web", *TOP),
     "smsbridge.web": ("smsbridge.gateways", "smsbridge.store", *TOP),
     "smsbridge.gateways": ("smsbridge.media", "smsbridge.store", "smsbridge.web", *TOP),
+    "smsbridge.provider": (
+        "smsbridge.gateways",
+        "smsbridge.media",
+        "smsbridge.store",
+        "smsbridge.web",
+        *TOP,
+    ),
     "smsbridge.interfaces": ("smsbridge.gateways", "smsbridge.store", "smsbridge.web", *TOP),
     "smsbridge.errors": ("smsbridge.gateways", "smsbridge.store", "smsbridge.web", *TOP),
 }
@@ -44,12 +51,13 @@ FOREIGN = {
     "smsbridge.core": ("wokkel", "klein", "treq", "txdbus", "sqlalchemy", "alembic"),
     "smsbridge.store": ("wokkel", "klein", "treq", "txdbus"),
     "smsbridge.gateways": ("sqlalchemy", "alembic"),
+    "smsbridge.provider": ("sqlalchemy", "alembic", "wokkel", "klein"),
     "smsbridge.media": ("sqlalchemy", "alembic", "wokkel", "klein"),
     "smsbridge.web": ("sqlalchemy", "alembic", "wokkel", "txdbus"),
 }
 
 #: Modules of this name turn bytes into values and back; they see no socket, clock or chance.
-CODECS = ("codec", "payload", "stanzas")
+CODECS = ("codec", "payload", "stanzas", "dialect", "mirror")
 IMPURE = ("twisted.internet", "socket", "time", "random", "threading", "asyncio")
 
 

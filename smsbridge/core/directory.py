@@ -19,6 +19,8 @@ from attrs import define, frozen
 from smsbridge.core.address import read_country, read_extensions, read_jids, read_sip_users
 from smsbridge.core.book import Book
 from smsbridge.core.files import Files
+from smsbridge.core.optouts import OptOuts
+from smsbridge.core.pending import Pending
 from smsbridge.core.segments import Charset
 from smsbridge.core.webhooks import read_webhooks
 from smsbridge.keys import (
@@ -108,7 +110,32 @@ class Line:
         convert=byte_size,
         example="600K",
     )
+    opt_out: str = key(
+        "Who looks after people who do not want texts from this line: provider, the provider does "
+        "and the bridge remembers what it says; bridge, the bridge itself understands STOP, START "
+        "and HELP and answers them; no, nobody. A text to a number that is out is refused.",
+        default="provider",
+        convert=one_of("provider", "bridge", "no"),
+    )
+    opt_out_prefix: str = key(
+        "What stands before the words STOP, START and HELP with 'opt_out = bridge'; with #! a "
+        "friend who writes just 'stop' is not put out.",
+        default="",
+        convert=str.strip,
+        example="#!",
+    )
+    opt_out_help: str = key(
+        "What HELP is answered with, where the bridge answers it: who you are and how to reach "
+        "you.",
+        default="",
+        convert=str.strip,
+        example="Texts from Jane's garden shop. Call +12025550100 for help.",
+    )
     carries_media: bool = attrs.field(default=False, kw_only=True)  # its gateway has MMS
+    media_types: tuple[str, ...] = attrs.field(default=(), kw_only=True)  # of an MMS; empty: all
+    most_media: int = attrs.field(default=10, kw_only=True)  # files of one MMS
+    longest_bytes: int = attrs.field(default=0, kw_only=True)  # of a text in UTF-8; 0: no limit
+    most_in_group: int = attrs.field(default=10, kw_only=True)  # others in a group text
     carries_groups: bool = attrs.field(default=False, kw_only=True)  # and real group texts
     charset: Charset = attrs.field(default=Charset.GSM, kw_only=True)  # how the device counts
 
@@ -288,4 +315,7 @@ class World:
     desk: Any = None  # provides `interfaces.IDesk` while the daemon runs
     book: Book = attrs.field(factory=Book)  # names, groups and blocked numbers of all persons
     media: Files | None = None  # while the daemon runs
+    pending: Pending | None = None  # while the daemon runs
+    opt_outs: OptOuts | None = None  # while the daemon runs
+    public_url: str = ""  # [http] public_url without a slash at the end, where it is set
     inbox: bool = False  # persons can read their texts in a browser, whatever addresses they have

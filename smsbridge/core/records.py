@@ -11,12 +11,14 @@ from smsbridge.core.message import Media, Status
 __all__ = [
     "CallRecord",
     "DeliveryRecord",
+    "FoundLine",
     "LineStatus",
     "LinkStatus",
     "MessageRecord",
     "Preview",
     "PreviewRecipient",
     "QueueDepth",
+    "Reconciled",
     "Transition",
 ]
 
@@ -154,3 +156,25 @@ class LinkStatus:
     up: bool
     state: str
     since_ms: int | None = None
+
+
+@frozen(kw_only=True)
+class FoundLine:
+    """A number of an account, as its provider lists it."""
+
+    number: str  # E.164
+    sms: bool = True
+    mms: bool = False
+    description: str = ""
+    hook: str = ""  # the webhook that is set there now
+    line: str = ""  # the line that has this number in the configuration
+
+
+@frozen(kw_only=True)
+class Reconciled:
+    """What a look at a peer's own list brought."""
+
+    seen: int  # texts that the peer listed
+    missed: int  # received texts that were not known and are now
+    statuses: int  # deliveries whose status changed
+    problems: tuple[str, ...] = ()  # sentences, for what could not be asked

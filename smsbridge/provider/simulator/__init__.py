@@ -1,0 +1,1 @@
+"""A stateful double of a telephony provider, for trying things out and for tests."""
