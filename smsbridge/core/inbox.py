@@ -38,6 +38,7 @@ from smsbridge.core.message import (
     UssdNotice,
     storable,
 )
+from smsbridge.core.optwords import Words
 from smsbridge.core.records import Preview, PreviewRecipient
 from smsbridge.core.routing import (
     Outbound,
@@ -141,6 +142,9 @@ class Inbox:
         self.learned: Callable[[str, dict[str, str]], None] = lambda line, facts: None
         # What was accepted lately from persons, and until when it counts as a repeat.
         self._texts = TextLog(self.log, seconds)
+        self._words = Words(
+            world, lambda answer: self._accept_person(answer, also_out=True), seconds
+        )
         self._recent: OrderedDict[tuple[str, str], tuple[str, int]] = OrderedDict()
         # What is being committed right now, with the repeats of it that wait for the outcome.
         self._committing: dict[tuple[str, str], list[Deferred[Accepted]]] = {}
@@ -247,7 +251,10 @@ class Inbox:
             )
         else:
             entry = Entry(message, tuple(deliveries), now_ms, now_ms, now_ms + lease_ms)
-        return self._commit(entry, reservations, line.gateway)
+        accepting = self._commit(entry, reservations, line.gateway)
+        if line.opt_out == "bridge" and not incoming.word_handled and len(recipients) == 1:
+            return self._words.heard(line, sender, body, accepting)
+        return accepting
 
     def _route_network(
         self, directory: Directory, label: str
@@ -275,7 +282,7 @@ class Inbox:
         self._routes[label] = (line, targets)
         return line, targets
 
-    def _accept_person(self, incoming: FromPerson) -> Deferred[Accepted]:
+    def _accept_person(self, incoming: FromPerson, also_out: bool = False) -> Deferred[Accepted]:
         origin = incoming.origin
         gateway = origin.gateway if origin is not None else ""
         now_ms = self._now_ms()
@@ -286,7 +293,7 @@ class Inbox:
             len(origin.address) > _LONGEST_ORIGIN or len(origin.ref) > _LONGEST_REF
         ):
             raise Refused("unsupported", "The id of this message is too long to report on it.")
-        plan = self._plan(incoming, now_ms)
+        plan = self._plan(incoming, now_ms, also_out)
         if plan.line is not None:
             self._check_rates(incoming.person, plan.line, plan, now_ms)
         return self._accept_plan(incoming, plan, now_ms)
@@ -453,7 +460,7 @@ class Inbox:
             self.daily.add(line, -segments, now_ms)
         return result
 
-    def _plan(self, incoming: FromPerson, now_ms: int) -> _Plan:
+    def _plan(self, incoming: FromPerson, now_ms: int, also_out: bool = False) -> _Plan:
         """
         Decide how a person's text goes out; nothing is counted.
 
@@ -465,6 +472,7 @@ class Inbox:
             raise Refused("empty")
         if len(body) > _LONGEST_BODY:
             raise Refused("too-long", f"The text has {len(body)} characters.")
+        :param also_out: also to numbers that want no texts: an answer to their own STOP.
         outbound = route_outbound(directory, incoming, self._world.book.of(incoming.person))
         line = outbound.line
         targets = tuple((person, targets_of(directory, person)) for person in outbound.persons)
@@ -475,6 +483,8 @@ class Inbox:
         sender = incoming.sender
         if not sender:
             sender = (line.number or line.label) if line is not None else incoming.person
+        if line is not None and not also_out:
+            self._refuse_opted_out(line, outbound.numbers)
         media = incoming.media
         counted = None
         if line is not None:
@@ -508,6 +518,19 @@ class Inbox:
     ) -> None:
         """
         Count a text against what may be sent.
+    def _refuse_opted_out(self, line: Line, numbers: tuple[str, ...]) -> None:
+        opt_outs = self._world.opt_outs
+        if opt_outs is None or line.opt_out == "no":
+            return
+        for number in numbers:
+            if opt_outs.is_out(line.label, number):
+                raise Refused(
+                    "opted-out",
+                    f"{number} asked to get no more texts from line {line.label}. It gets them "
+                    f"again when somebody there writes {line.opt_out_prefix}START, or when the "
+                    f"operator says 'smsbridge opt-out remove {line.label} {number}'.",
+                )
+
 
         :param take: False only looks.
         :raises Refused: it is too much.

@@ -119,6 +119,7 @@ class FromNetwork:
     dedup_for_s: float = 600.0
     sent_at_ms: int | None = None  # the network's time, where it tells one
     media: tuple[Media, ...] = ()
+    word_handled: bool = False  # the provider dealt with the STOP, START or HELP that this is
 
 
 @frozen(kw_only=True)
