@@ -138,13 +138,13 @@ class Inbox:
         self.daily = DailyCount()
         self._rates = TokenBuckets(seconds)
         self._echoes = EchoGuard(seconds)
+        self._words = Words(
+            world, lambda answer: self._accept_person(answer, also_out=True), seconds
+        )
         #: Told of facts about a line that were stored just now.
         self.learned: Callable[[str, dict[str, str]], None] = lambda line, facts: None
         # What was accepted lately from persons, and until when it counts as a repeat.
         self._texts = TextLog(self.log, seconds)
-        self._words = Words(
-            world, lambda answer: self._accept_person(answer, also_out=True), seconds
-        )
         self._recent: OrderedDict[tuple[str, str], tuple[str, int]] = OrderedDict()
         # What is being committed right now, with the repeats of it that wait for the outcome.
         self._committing: dict[tuple[str, str], list[Deferred[Accepted]]] = {}
@@ -464,6 +464,7 @@ class Inbox:
         """
         Decide how a person's text goes out; nothing is counted.
 
+        :param also_out: also to numbers that want no texts: an answer to their own STOP.
         :raises Refused: it cannot.
         """
         directory = self._world.directory
@@ -472,9 +473,10 @@ class Inbox:
             raise Refused("empty")
         if len(body) > _LONGEST_BODY:
             raise Refused("too-long", f"The text has {len(body)} characters.")
-        :param also_out: also to numbers that want no texts: an answer to their own STOP.
         outbound = route_outbound(directory, incoming, self._world.book.of(incoming.person))
         line = outbound.line
+        if line is not None and not also_out:
+            self._refuse_opted_out(line, outbound.numbers)
         targets = tuple((person, targets_of(directory, person)) for person in outbound.persons)
         for person, addresses in targets:
             # In a browser everybody can read, so there it is enough that the text is kept.
@@ -483,8 +485,6 @@ class Inbox:
         sender = incoming.sender
         if not sender:
             sender = (line.number or line.label) if line is not None else incoming.person
-        if line is not None and not also_out:
-            self._refuse_opted_out(line, outbound.numbers)
         media = incoming.media
         counted = None
         if line is not None:
@@ -509,15 +509,6 @@ class Inbox:
             max(now_ms, incoming.not_before_ms or 0),
         )
 
-    def _link(self, medium: Media) -> str:
-        files = self._world.media
-        return files.link(medium, LINK_LIFETIME_S) if files is not None else ""
-
-    def _check_rates(
-        self, author: str, line: Line, plan: _Plan, now_ms: int, take: bool = True
-    ) -> None:
-        """
-        Count a text against what may be sent.
     def _refuse_opted_out(self, line: Line, numbers: tuple[str, ...]) -> None:
         opt_outs = self._world.opt_outs
         if opt_outs is None or line.opt_out == "no":
@@ -531,6 +522,15 @@ class Inbox:
                     f"operator says 'smsbridge opt-out remove {line.label} {number}'.",
                 )
 
+    def _link(self, medium: Media) -> str:
+        files = self._world.media
+        return files.link(medium, LINK_LIFETIME_S) if files is not None else ""
+
+    def _check_rates(
+        self, author: str, line: Line, plan: _Plan, now_ms: int, take: bool = True
+    ) -> None:
+        """
+        Count a text against what may be sent.
 
         :param take: False only looks.
         :raises Refused: it is too much.
