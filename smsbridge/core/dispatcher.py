@@ -276,12 +276,14 @@ class Dispatcher(Service):
 
     # -- what the inbox says ---------------------------------------------------------------------
 
-    def reserve(self, lane: str) -> int | None:
+    def reserve(self, lane: str, group: bool = False) -> int | None:
         """
         Ask whether a delivery about to be committed may be born ``sending``.
 
         Where the next hop recognizes no repeats, this is for the one that is begun as soon as it
         is committed: a crash makes it uncertain as it would between a claim and the first byte.
+
+        :param group: it is one of several that are claimed together, so that no crash parts them.
 
         Returns what `arrived` wants to hear again, or None: it is born queued.
         """
@@ -289,7 +291,8 @@ class Dispatcher(Service):
         if known is None:
             return None
         if (
-            not known.is_open
+            group
+            or not known.is_open
             or not known.complete
             or not (known.gateway.recognizes_repeats or self._is_idle(known))
             or len(known.ready) + known.reserved >= _IN_MEMORY

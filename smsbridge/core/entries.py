@@ -30,6 +30,7 @@ class NewMessage:
     origin: Origin | None
     origin_lane: str = ""
     media: tuple[Media, ...] = ()
+    grouped: bool = False
 
 
 @frozen

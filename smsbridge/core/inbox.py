@@ -44,6 +44,7 @@ from smsbridge.core.routing import (
     Outbound,
     Target,
     conversation,
+    is_group_text,
     persons_of,
     route_outbound,
     targets_of,
@@ -77,6 +78,7 @@ class _Plan:
     media: tuple[Media, ...]
     counted: Segments | None  # None without a line
     due_at_ms: int
+    group: bool = False  # to all numbers as one text
 
     @property
     def line(self) -> Line | None:
@@ -92,7 +94,8 @@ class _Plan:
         """Yield each recipient with the plan of a message to it alone."""
         line = self.outbound.line
         for number in self.outbound.numbers:
-            yield number, evolve(self, outbound=Outbound(line, (number,), ()), targets=())
+            alone = Outbound(line, (number,), ())
+            yield number, evolve(self, outbound=alone, targets=(), group=False)
         for person, addresses in self.targets:
             yield (
                 person.label,
@@ -102,6 +105,7 @@ class _Plan:
                     targets=((person, addresses),),
                     sender=incoming.sender or incoming.person,
                     counted=None,
+                    group=False,
                 ),
             )
 
@@ -348,7 +352,8 @@ class Inbox:
             nonlocal lease_ms
             label = line.label if line is not None else ""
             lane = dispatcher.lane_of(gateway, label, destination)
-            reservation = dispatcher.reserve(lane) if due_at_ms <= now_ms else None
+            group = plan.group and not person
+            reservation = dispatcher.reserve(lane, group) if due_at_ms <= now_ms else None
             if reservation is not None:
                 lease_ms = max(lease_ms, dispatcher.lease_ms(gateway))
             reservations.append(reservation)
@@ -362,7 +367,8 @@ class Inbox:
                     label,
                     person,
                     destination,
-                    f"{conversation_name} {destination}"[:570] + apart,
+                    # A group text goes to all of them or waits for all of them.
+                    f"{conversation_name} {'' if group else destination}"[:570] + apart,
                     Status.QUEUED if reservation is None else Status.SENDING,
                     0 if reservation is None else 1,
                     now_ms,
@@ -373,6 +379,7 @@ class Inbox:
                     recipients,
                     Direction.OUT if line is not None else Direction.INTERNAL,
                     plan.media,
+                    group=group,
                 )
             )
 
@@ -399,6 +406,7 @@ class Inbox:
             if origin is not None
             else "",
             plan.media,
+            plan.group,
         )
         until_ms = now_ms + int(incoming.dedup_for_s * 1000)
         entry = Entry(
@@ -507,6 +515,7 @@ class Inbox:
             media,
             counted,
             max(now_ms, incoming.not_before_ms or 0),
+            line is not None and is_group_text(line, incoming, outbound.numbers),
         )
 
     def _refuse_opted_out(self, line: Line, numbers: tuple[str, ...]) -> None:
@@ -628,7 +637,7 @@ class Inbox:
             left = line.daily_cap - self.daily.of(line.label, now_ms) - plan.segments * len(numbers)
             if left < line.daily_cap / 10:
                 yield f"After this, line {line.label} may send {left} more today (UTC)."
-        if len(numbers) > 1 and not (incoming.group and line.groups != "separate"):
+        if len(numbers) > 1 and not plan.group:
             yield f"Each of the {len(numbers)} numbers gets a text of its own and sees no others."
         blocked = self._world.book.of(incoming.person).blocked
         for number in numbers:

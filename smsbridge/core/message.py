@@ -198,6 +198,7 @@ class Delivery:
     reason: str = ""  # of a report: why, one of `errors.REASONS`
     remote_id: str = ""  # what the next hop called it when it took it
     about: str = ""  # of a report: the text that it is about
+    group: bool = False  # one text with its siblings to all `recipients`, who see each other
 
     @property
     def parties(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -14,7 +14,15 @@ from smsbridge.core.directory import Directory, Line, Person
 from smsbridge.core.message import FromPerson
 from smsbridge.errors import Refused
 
-__all__ = ["Outbound", "Target", "conversation", "persons_of", "route_outbound", "targets_of"]
+__all__ = [
+    "Outbound",
+    "Target",
+    "conversation",
+    "is_group_text",
+    "persons_of",
+    "route_outbound",
+    "targets_of",
+]
 
 _LONGEST_CONVERSATION: Final = 400
 _MOST_RECIPIENTS: Final = 1000  # of one message; who has more to tell sends several
@@ -124,6 +132,11 @@ def route_outbound(
                 "'groups = separate' for the line.",
             )
     return Outbound(line, tuple(numbers), tuple(persons))
+
+
+def is_group_text(line: Line, incoming: FromPerson, numbers: Sequence[str]) -> bool:
+    """Tell whether a text is one to all numbers, who see each other, and not copies to each."""
+    return incoming.group and len(numbers) > 1 and line.carries_groups and line.groups != "separate"
 
 
 def _line(directory: Directory, label: str, person: Person | None) -> Line:

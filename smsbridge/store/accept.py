@@ -140,6 +140,7 @@ class Accept:
                 "origin_address",
                 "origin_ref",
                 "wants_report",
+                "grouped",
             ),
             dialect,
         )
@@ -210,6 +211,7 @@ class Accept:
                         origin and origin.address,
                         origin and origin.ref,
                         origin is not None and origin.wants_report,
+                        message.grouped,
                     )
                 )
                 for position, medium in enumerate(message.media):

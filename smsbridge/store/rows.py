@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select
 from smsbridge.core.message import Delivery, Direction, Kind, Media, Status
 from smsbridge.store.schema import deliveries, media, messages
 
-__all__ = ["DELIVERY_COLUMNS", "delivery_of", "media_of", "padded", "with_message"]
+__all__ = ["DELIVERY_COLUMNS", "delivery_of", "is_group", "media_of", "padded", "with_message"]
 
 DELIVERY_COLUMNS: Final = (
     deliveries.c.delivery_id,
@@ -38,6 +38,7 @@ DELIVERY_COLUMNS: Final = (
     messages.c.author,
     messages.c.recipients,
     messages.c.direction,
+    messages.c.grouped,
     messages.c.created_at_ms.label("message_created_at_ms"),
 )
 
@@ -75,6 +76,11 @@ def media_of(connection: Connection, message_ids: Sequence[str]) -> dict[str, tu
     return found
 
 
+def is_group(row: Any) -> bool:
+    """Tell whether a row of `with_message` is part of a group text on a line."""
+    return bool(row.grouped and row.kind == Kind.MESSAGE and not row.person)
+
+
 def delivery_of(
     row: Any, attachments: Mapping[str, tuple[Media, ...]], claimed: bool = False
 ) -> Delivery:
@@ -109,4 +115,5 @@ def delivery_of(
         reason=row.reason,
         remote_id=row.remote_id or "",
         about=row.body or "" if kind is Kind.REPORT else "",
+        group=is_group(row),
     )

@@ -18,11 +18,13 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.dialects import mysql
 
@@ -45,7 +47,9 @@ __all__ = [
     "media",
     "messages",
     "metadata",
+    "opt_outs",
     "passwords",
+    "pending",
     "push_subscriptions",
     "sessions",
     "tokens",
@@ -70,6 +74,7 @@ _BYTEWISE: Any = {
 _Label = String(64)  # an ini section's NAME
 _Address = String(255)  # a number, a JID, an alphanumeric sender
 _LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")  # its TEXT ends at 64 KiB
+_Bytes = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")  # likewise
 _Counter = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts by itself only in INTEGER
 
 #: What was said; never changed after the commit.
@@ -94,6 +99,8 @@ messages = Table(
     Column("origin_address", String(600)),
     Column("origin_ref", String(400)),
     Column("wants_report", Boolean, nullable=False),  # the sender asked for the receipt
+    # One text to several who see each other, not copies to each.
+    Column("grouped", Boolean, nullable=False, server_default=false()),
     **_BYTEWISE,
 )
 Index("ix_messages_conversation", messages.c.conversation, messages.c.message_id)
@@ -199,6 +206,29 @@ dedup = Table(
     **_BYTEWISE,
 )
 Index("ix_dedup_expires_at_ms", dedup.c.expires_at_ms)
+
+#: What a gateway has promised a peer to remember and cannot accept yet: core.pending.
+pending = Table(
+    "pending",
+    metadata,
+    Column("gateway", _Label, primary_key=True),
+    Column("pending_key", _Address, primary_key=True),
+    Column("value", _Bytes, nullable=False),
+    Column("kept_at_ms", BigInteger, nullable=False),
+    **_BYTEWISE,
+)
+
+#: Numbers that do not want texts from a line any more: core.optouts.
+opt_outs = Table(
+    "opt_outs",
+    metadata,
+    Column("line", _Label, primary_key=True),
+    Column("number", _Address, primary_key=True),
+    Column("source", String(16), nullable=False),  # words, provider or operator
+    Column("since_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **_BYTEWISE,
+)
 
 calls = Table(
     "calls",

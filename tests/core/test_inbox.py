@@ -672,6 +672,65 @@ class BrowserTests(InboxCase):
         self.assertEqual(self.refusal(self.rig.send("hi", "web")).reason, "unroutable")
 
 
+class GroupTests(InboxCase):
+    """One text to several numbers who see each other."""
+
+    def group_flags(self, *recipients: str, **more: Any) -> list[tuple[str, bool]]:
+        """Send a text and return the destination of each delivery, and whether it is a group's."""
+        self.rig.box.answer = self.rig.chat.answer = all_sent
+        self.rig.open("box/one")
+        self.rig.open("chat:stream")
+        self.rig.settle()
+        self.committed(self.rig.send("hi", *recipients, **more))
+        return [
+            (delivery.destination, delivery.group)
+            for gateway in (self.rig.box, self.rig.chat)
+            for attempt in gateway.attempts
+            for delivery in attempt.batch
+        ]
+
+    def test_a_line_with_groups_is_told_of_them(self) -> None:
+        """Its gateway sees what is one text; persons get theirs apart from it."""
+        self.with_line(carries_groups=True)
+
+        found = self.group_flags(NUMBER, OTHER, "jane", group=True)
+
+        self.assertEqual(found, [(NUMBER, True), (OTHER, True), (JANE, False)])
+
+    def test_what_is_no_group_is_not_taken_for_one(self) -> None:
+        """Copies, a single number, and a line that sends separate texts."""
+        self.with_line(carries_groups=True)
+        self.assertEqual(self.group_flags(NUMBER, OTHER), [(NUMBER, False), (OTHER, False)])
+        self.assertEqual(self.group_flags(NUMBER, group=True)[2:], [(NUMBER, False)])
+        self.with_line(groups="separate")
+        self.assertEqual(
+            self.group_flags(NUMBER, OTHER, group=True)[3:], [(NUMBER, False), (OTHER, False)]
+        )
+
+    def test_texts_to_each_are_no_group(self) -> None:
+        """A program that asks for one message for each number gets that."""
+        self.with_line(carries_groups=True)
+        text = FromPerson(person="john", recipients=(NUMBER, OTHER), body="hi", group=True)
+        self.rig.box.answer = all_sent
+        self.rig.open("box/one")
+
+        self.committed(self.inbox.accept_each(text))
+
+        given = [each for attempt in self.rig.box.attempts for each in attempt.batch]
+        self.assertEqual(
+            [(each.recipients, each.group) for each in given],
+            [((NUMBER,), False), ((OTHER,), False)],
+        )
+
+    def test_copies_are_announced(self) -> None:
+        """Who previews a text knows whether the numbers will see each other."""
+        text = FromPerson(person="john", recipients=(NUMBER, OTHER), body="hi", group=True)
+        self.with_line(carries_groups=True)
+        self.assertNotIn("of its own", " ".join(self.inbox.preview(text).warnings))
+        self.with_line(groups="separate")
+        self.assertIn("of its own", " ".join(self.inbox.preview(text).warnings))
+
+
 class HandleTests(InboxCase):
     """Groups of contacts as recipients."""
 

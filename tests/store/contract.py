@@ -262,6 +262,16 @@ class MessageStoreContract:
         )
         self.assertEqual(later[0].attempts, 1)
 
+    async def test_a_group_text_is_one_after_a_restart(self) -> None:
+        """What goes to several as one text is read back so; what persons get of it is not."""
+        of = message(recipients=("+12025550123", "+12025550124", "mary"), grouped=True)
+        to_mary = delivery(of, 2, destination="mary@example.org", person="mary")
+        await self.accept(entry(of, deliveries=(delivery(of), delivery(of, 1), to_mary)), entry())
+
+        found, _ = await self.store.refill("box/demo1", NOW, 10)
+
+        self.assertEqual([each.group for each in found], [True, True, False, False])
+
     async def test_refill_can_claim_what_it_reads(self) -> None:
         """With a lease the deliveries come back as ours, and nobody else gets them."""
         one = entry()
