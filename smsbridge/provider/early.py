@@ -1,17 +1,19 @@
 """
-Statuses that overtake the answer to the send they are about.
+Which texts went out lately, and the statuses that overtake the answer to the send.
 
-A provider may call about a text before its answer with the id has arrived.  Such a call finds no
-delivery; as long as a send is under way it is kept here for a while, and the answer that brings the
-id takes it out.  It is memory only: what is lost with the process, a look at the provider's list
-finds again.
+A provider may call about a text before its answer with the id has arrived, or before the store has
+recorded that answer.  Such a call finds no delivery there; here it does, or it is kept for a while,
+and the answer that brings the id takes it out.  It is memory only: what is lost with the process, a
+look at the provider's list finds again.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from smsbridge.provider.dialect import StatusUpdate
@@ -20,16 +22,20 @@ __all__ = ["Early"]
 
 _KEPT_S: Final = 300.0
 _MOST_KEPT: Final = 2000
+_MOST_REMEMBERED: Final = 5000
 
 
 class Early:
-    """The statuses of one gateway for which no text is known yet."""
+    """The memory of one gateway."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._under_way = 0
         self._kept: OrderedDict[int, tuple[float, StatusUpdate]] = OrderedDict()
         self._number = 0
+        self._answered: OrderedDict[str, Mapping[str, str]] = OrderedDict()
+
+    # -- who sends ---------------------------------------------------------------------------------
 
     def send_began(self) -> None:
         """Take note that a send is under way; pairs with `send_ended`."""
@@ -39,11 +45,47 @@ class Early:
         """Take note that a send has been answered or given up."""
         self._under_way -= 1
 
+    def answered(self, remote_id: str, delivery_ids: Mapping[str, str]) -> list[StatusUpdate]:
+        """
+        Remember the id of a text; give out what was kept about it, complete and in its order.
+
+        :param delivery_ids: our deliveries by recipient (E.164); several only for a group text.
+        """
+        self._answered[remote_id] = dict(delivery_ids)
+        if len(self._answered) > _MOST_REMEMBERED:
+            self._answered.popitem(last=False)
+        self._forget(self._clock.seconds())
+        numbers = [n for n, (_, update) in self._kept.items() if update.remote_id == remote_id]
+        found = [self._kept.pop(number)[1] for number in numbers]
+        return [
+            evolve(update, delivery_id=delivery_id)
+            for update in found
+            if (delivery_id := self.delivery_of(update))
+        ]
+
+    def known(self, other_than: Iterable[str]) -> set[str]:
+        """Return the ids of texts that belong to other deliveries than these."""
+        own = set(other_than)
+        return {
+            remote_id
+            for remote_id, delivery_ids in self._answered.items()
+            if own.isdisjoint(delivery_ids.values())
+        }
+
+    # -- who is called -----------------------------------------------------------------------------
+
+    def delivery_of(self, update: StatusUpdate) -> str:
+        """Return the id of the delivery that a status is about, if it went out lately, or nothing."""
+        delivery_ids = self._answered.get(update.remote_id, {})
+        if len(delivery_ids) == 1:
+            return next(iter(delivery_ids.values()))
+        return delivery_ids.get(update.recipient, "")
+
     def keep(self, update: StatusUpdate) -> bool:
         """
         Keep a status for which no delivery was found; False where no send can be meant.
 
-        What is kept is given out by `taken` once the text is known.
+        What is kept goes its way once the answer is there.
         """
         now_s = self._clock.seconds()
         self._forget(now_s)
@@ -54,14 +96,6 @@ class Early:
         if len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
         return True
-
-    def taken(self, remote_id: str) -> list[StatusUpdate]:
-        """Give out what was kept about a text, in the order in which it came."""
-        if not self._kept:
-            return []
-        self._forget(self._clock.seconds())
-        numbers = [n for n, (_, update) in self._kept.items() if update.remote_id == remote_id]
-        return [self._kept.pop(number)[1] for number in numbers]
 
     def _forget(self, now_s: float) -> None:
         while self._kept:
