@@ -63,21 +63,32 @@ class ProviderLine(Line):
 
 @frozen(kw_only=True)
 class Request:
-    """What is asked of the provider."""
+    """
+    What is asked of the provider.
+
+    :ivar note: what the dialect wants to know of it when it reads the answer; it is not sent.
+    """
 
     url: str
     method: str = "GET"
     headers: Mapping[str, str] = field(factory=dict, repr=False)  # credentials included
     body: bytes = field(default=b"", repr=False)
+    note: str = ""
 
 
 @frozen(kw_only=True)
 class Response:
-    """What came back, whole; names of headers are in lower case."""
+    """
+    What came back, whole; names of headers are in lower case.
+
+    :ivar asked: what was asked, so that the next page of a list can be; None in an answer that
+        nobody asked for.
+    """
 
     status: int
     headers: Mapping[str, str] = field(factory=dict)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)  # some answers have passwords
+    asked: Request | None = field(default=None, repr=False, eq=False)
 
 
 @frozen(kw_only=True)
@@ -163,6 +174,7 @@ class Outgoing:
     :ivar recipients: one; several only for one group text.
     :ivar callback: where the provider shall report the status of exactly this text; empty where
         there is no ``public_url``. It carries the delivery's id in its query.
+    :ivar now_ms: when it is sent, for quotas that end at a time of the day; 0 where nobody said.
     """
 
     delivery_id: str
@@ -172,6 +184,7 @@ class Outgoing:
     body: str
     media: tuple[OutgoingMedia, ...] = ()
     callback: str = ""
+    now_ms: int = 0
 
 
 @frozen(kw_only=True)
