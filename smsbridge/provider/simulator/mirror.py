@@ -197,6 +197,7 @@ class Mirror(Protocol):
         """
         Write the webhook about a text that reached a number of the account, signed.
 
+        :param text: `created_at_ms` is also the time of the call, where the signature has one.
         :param hook: the address of the gateway's hook, as an operator pastes it into the console.
         """
 
@@ -204,6 +205,7 @@ class Mirror(Protocol):
         """
         Write the status call about a text, signed; nothing where the provider has none.
 
+        :param text: `created_at_ms` is the time of the call here, not that of the text.
         :param hook: as for `arrival`; used where the text names no callback of its own.
         """
 
