@@ -330,7 +330,9 @@ class Dispatcher(Service):
                 lane.ready.append((delivery.created_at_ms + _LEASE_MARGIN_MS, delivery))
         elif lane is not None:
             lane.coming = max(0, lane.coming - 1)  # notices ask for no place
-            if lane.complete and len(lane.ready) < _IN_MEMORY:
+            if lane.complete and (
+                len(lane.ready) < _IN_MEMORY or _belong_together(lane.ready[-1][1], delivery)
+            ):
                 lane.ready.append((0, delivery))
             else:
                 lane.complete = False
@@ -453,7 +455,10 @@ class Dispatcher(Service):
             size = 1
         elif first.status is Status.SENDING and not lane.gateway.recognizes_repeats:
             size = 1  # it must not wait for a claim of those behind it
-        return [ready.popleft() for _ in range(min(size, len(ready)))]
+        taken = [ready.popleft() for _ in range(min(size, len(ready)))]
+        while ready and _belong_together(taken[-1][1], ready[0][1]):
+            taken.append(ready.popleft())
+        return taken
 
     def _pace(self, delivery: Delivery) -> float:
         if not delivery.line or delivery.person:
@@ -487,6 +492,7 @@ class Dispatcher(Service):
                 for delivery in batch
                 if delivery.status is not Status.QUEUED or delivery.delivery_id in claimed
             ]
+            batch = self._whole(batch, unclaimed, claimed)
         if not batch:
             return
         overdue = self._now_ms() >= until_ms
@@ -504,6 +510,21 @@ class Dispatcher(Service):
         if pace > 0:
             lane.resume_at = began + pace
         self._record(list(zip(batch, outcomes, strict=True)), lane)
+
+    def _whole(
+        self, batch: list[Delivery], unclaimed: Sequence[Delivery], claimed: set[str]
+    ) -> list[Delivery]:
+        """Leave out group texts of which a part was dropped meanwhile, or is another node's."""
+        parted = {
+            delivery.message_id
+            for delivery in unclaimed
+            if delivery.group and delivery.delivery_id not in claimed
+        }
+        if not parted:
+            return batch
+        out = [each for each in batch if each.group and each.message_id in parted]
+        self._record([(delivery, NotTried()) for delivery in out])
+        return [each for each in batch if not (each.group and each.message_id in parted)]
 
     async def _claim(
         self, lane: _Lane, unclaimed: Sequence[Delivery], now_ms: int
@@ -561,10 +582,13 @@ class Dispatcher(Service):
         now_ms = self._now_ms()
         settlements: list[Settlement] = []
         disturbed = False
+        together: dict[str, int | None] = {}  # when a group text is sent again
         for delivery, outcome in results:
             retry_at_ms = None
             if isinstance(outcome, TemporaryFailure):
                 retry_at_ms = self._retry_at(delivery, outcome, lane, now_ms)
+                if delivery.group:
+                    retry_at_ms = together.setdefault(delivery.message_id, retry_at_ms)
                 disturbed = True
             elif isinstance(outcome, NotTried):
                 disturbed = True
@@ -731,6 +755,11 @@ class Dispatcher(Service):
 
     def _bug(self, failure: Failure) -> None:
         self.log.failure("the dispatcher failed", failure=failure)
+
+
+def _belong_together(one: Delivery, other: Delivery) -> bool:
+    """Tell whether two deliveries are of one group text, which is handed over whole."""
+    return one.group and other.group and one.message_id == other.message_id
 
 
 def _fit(outcome: Outcome, lost: Outcome) -> Outcome:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Integer, bindparam, select
 from smsbridge.core.message import Delivery, Kind, Status
 from smsbridge.store.bulk import Prepared
 from smsbridge.store.progress import Claim, ClaimRequest
-from smsbridge.store.rows import delivery_of, media_of, with_message
+from smsbridge.store.rows import delivery_of, is_group, media_of, with_message
 from smsbridge.store.schema import deliveries
 
 __all__ = ["LanesDue", "Refill", "RefillRequest"]
@@ -67,6 +67,8 @@ class Refill:
     ) -> tuple[list[Delivery], bool]:
         chosen: list[Any] = []
         held: set[str] = set()  # order keys whose earlier delivery waits
+        parted: set[str] = set()  # group texts of which a part waits
+        last: Any = None  # the row behind which it was not looked
         passed_over = False
         after = ""
         for _ in range(_PAGES):
@@ -75,24 +77,27 @@ class Refill:
             ).all()
             for row in rows:
                 if row.status == Status.SENDING:
-                    # What the lane has in hand is settled before anything that is read now. The
-                    # rest is another node's, or on its way back to the queue.
-                    if row.delivery_id not in request.in_hand:
-                        held.add(row.order_key)
-                        passed_over = True
-                elif row.due_at_ms > request.now_ms or row.order_key in held:
-                    held.add(row.order_key)
-                    passed_over = True
-                else:
+                    # The rest is another node's, or on its way back to the queue.
+                    if row.delivery_id in request.in_hand:
+                        continue  # it is settled before anything that is read now
+                elif row.due_at_ms <= request.now_ms and row.order_key not in held:
                     chosen.append(row)
-            if len(rows) < request.limit:
+                    continue
+                held.add(row.order_key)
+                passed_over = True
+                if is_group(row):
+                    parted.add(row.message_id)
+            last = rows[-1] if len(rows) >= request.limit else None
+            if last is None or len(chosen) >= request.limit // 2:
                 break
-            after = rows[-1].delivery_id
-            if len(chosen) >= request.limit // 2:
-                passed_over = True  # there may be more
-                break
-        else:
-            passed_over = True
+            after = last.delivery_id
+        if last is not None:
+            passed_over = True  # there may be more
+            if is_group(last):
+                before = [row for row in chosen if row.message_id != last.message_id]
+                chosen = before or chosen
+        if parted:
+            chosen = [row for row in chosen if not (is_group(row) and row.message_id in parted)]
         claimed = bool(chosen and request.lease_until_ms)
         if claimed:
             ids = tuple(row.delivery_id for row in chosen)

@@ -375,6 +375,151 @@ class SendingTests(DispatcherCase):
         self.assertEqual(self.rig.statuses(), ["sent"])
 
 
+class GroupTests(DispatcherCase):
+    """One text to several numbers is handed over as one."""
+
+    def setUp(self) -> None:
+        """Let line one have group texts."""
+        super().setUp()
+        self.with_line(carries_groups=True)
+
+    def with_line(self, **changes: Any) -> None:
+        """Change line one."""
+        lines = dict(self.rig.world.directory.lines)
+        lines["one"] = evolve(lines["one"], **changes)
+        self.rig.world.directory = evolve(self.rig.world.directory, lines=lines)
+
+    def to_all(self, body: str, count: int = 3) -> None:
+        """Send a group text."""
+        self.rig.send(body, *(f"+1202555013{n}" for n in range(count)), group=True)
+
+    def test_an_idle_line_gets_it_whole(self) -> None:
+        """None of it begins before the rest, so that no crash parts it."""
+        self.to_all("hi")
+        self.rig.commit()
+        self.assertEqual(self.rig.statuses(), ["queued"] * 3)
+        self.rig.settle()
+
+        self.assertEqual(self.box.bodies, [["hi"] * 3])
+        self.assertEqual(self.rig.statuses(), ["sending"] * 3)
+
+    def test_it_is_whole_however_few_are_taken_at_once(self) -> None:
+        """A lane that takes one at a time, or has a pace, takes one group text at a time."""
+        self.with_line(carries_groups=True, pace=3.0)
+        self.box.answer = all_sent
+        self.box.batch_size = 2
+        self.rig.send("before")
+        self.to_all("first", 5)
+        self.to_all("second", 5)
+        self.rig.send("after")
+        self.rig.settle()
+        self.rig.pass_time(20.0, 0.5)
+
+        self.assertEqual(self.box.bodies, [["before"], ["first"] * 5, ["second"] * 5, ["after"]])
+
+    def test_a_batch_ends_with_the_group_text(self) -> None:
+        """A lane that takes several at once does not cut one in two."""
+        self.rig.shut(ONE)
+        self.to_all("hi")
+        self.to_all("again")
+        self.rig.settle()
+        self.rig.open(ONE)
+        self.lane(ONE).size = 4
+        self.rig.settle()
+
+        self.assertEqual(self.box.bodies, [["hi"] * 3 + ["again"] * 3])
+
+    def test_it_is_tried_again_as_one(self) -> None:
+        """Whatever the delays of its deliveries would be, they have one."""
+        self.to_all("hi")
+        self.rig.settle()
+        chances = iter((0.9, 0.1, 0.5))
+        self.dispatcher._chance = lambda: next(chances)
+        self.box.attempts[0].settle(*[TemporaryFailure("unreachable")] * 3)
+        self.rig.settle()
+        self.assertEqual(len({row.due_at_ms for row in self.rig.store.rows()}), 1)
+
+        self.rig.pass_time(30.0)
+
+        self.assertEqual(self.box.bodies[1:], [["hi"] * 3])
+
+    def test_what_was_not_tried_waits_for_what_was(self) -> None:
+        """A gateway may hold back the rest after a failure; later texts to the group wait, too."""
+        self.to_all("hi")
+        self.rig.settle()
+        self.to_all("later")
+        self.rig.send("to one", "+12025550130")
+        self.box.attempts[0].settle(TemporaryFailure("unreachable"), NotTried(), NotTried())
+        self.box.answer = all_sent
+        self.rig.settle()
+        self.assertEqual(self.box.bodies[1:], [["to one"]])
+
+        self.rig.pass_time(30.0)
+
+        self.assertEqual(self.box.bodies[2:], [["hi"] * 3, ["later"] * 3])
+
+    def test_what_could_go_at_once_waits_for_the_rest(self) -> None:
+        """A part of a group text that is due does not go without the part that is not."""
+        self.to_all("hi")
+        self.rig.settle()
+        self.box.attempts[0].settle(NotTried(), TemporaryFailure("unreachable"), NotTried())
+        self.rig.settle()
+        self.assertEqual(len(self.box.attempts), 1)
+
+        self.rig.pass_time(30.0)
+
+        self.assertEqual(self.box.bodies[1:], [["hi"] * 3])
+
+    def test_a_group_text_of_which_a_part_was_dropped_goes_to_the_rest(self) -> None:
+        """What was dropped behind the lane's back is found at the claim, before anything left."""
+        self.rig.send("before")
+        self.rig.settle()
+        self.to_all("hi")
+        self.rig.settle()
+        dropped = self.rig.store.rows()[2].delivery_id
+        self.rig.store.drop([dropped], self.rig.now_ms())
+        self.rig.settle()
+        self.box.answer = all_sent
+        self.box.attempts[0].settle()
+        self.rig.settle()
+
+        (rest,) = self.box.attempts[1:]
+        self.assertEqual([each.body for each in rest.batch], ["hi", "hi"])
+        self.assertNotIn(dropped, [each.delivery_id for each in rest.batch])
+        self.assertEqual([each.attempts for each in rest.batch], [1, 1])
+
+    def test_it_is_whole_where_memory_ends(self) -> None:
+        """What is kept in memory is more than its limit rather than a part."""
+        self.patch(module, "_IN_MEMORY", 2)
+        self.rig.send("before")
+        self.rig.settle()
+        self.to_all("hi")
+        self.to_all("overflow")
+        self.rig.settle()
+        self.box.answer = all_sent
+        self.box.attempts[0].settle()
+        self.rig.settle()
+
+        self.assertEqual(self.box.bodies[1:], [["hi"] * 3, ["overflow"] * 3])
+
+    def test_it_is_whole_where_a_look_into_the_store_ends(self) -> None:
+        """A backlog is read in parts, and no group text is in two of them."""
+        self.patch(module, "_REFILL", 4)
+        self.rig.shut(ONE)
+        for number in range(5):
+            self.to_all(f"t{number}")
+        self.rig.settle()
+        self.box.answer = all_sent
+
+        self.rig.open(ONE)
+        self.rig.settle()
+
+        whole = [body for bodies in self.box.bodies for body in bodies]
+        self.assertEqual(whole, [f"t{number}" for number in range(5) for _ in range(3)])
+        for bodies in self.box.bodies:
+            self.assertEqual({bodies.count(body) for body in bodies}, {3})
+
+
 class LaneTests(DispatcherCase):
     """Lanes that open and close, fill and overflow."""
 

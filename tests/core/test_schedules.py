@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from sqlalchemy import text
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -22,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from smsbridge.core.changes import Changes
 from smsbridge.core.counts import Counts
-from smsbridge.core.directory import World
+from smsbridge.core.directory import Directory, World
 from smsbridge.core.dispatcher import Dispatcher
 from smsbridge.core.entries import MessageQuery
 from smsbridge.core.inbox import Inbox
@@ -59,6 +60,13 @@ class Witness(ScriptedGateway):
         return super().deliver(lane, batch)
 
 
+def with_groups() -> Directory:
+    """Make a directory whose line one has group texts."""
+    made = directory()
+    lines = {**made.lines, "one": evolve(made.lines["one"], carries_groups=True)}
+    return evolve(made, lines=lines)
+
+
 class Schedule:
     """One run; `problems` says what went wrong."""
 
@@ -73,7 +81,7 @@ class Schedule:
         self.open: list[Attempt] = []
         self.number = 0
         self.trouble = True  # gateways may refuse, the store may fail
-        self.rig = Rig(folder, self.make_chat(), self.make_box())
+        self.rig = Rig(folder, self.make_chat(), self.make_box(), with_groups())
         self.gateways = {"chat": self.rig.chat, "box": self.rig.box}
         self.rig.dispatcher.startService()
 
@@ -99,6 +107,8 @@ class Schedule:
         if len(set(ids)) != len(ids):
             self.problems.append(f"{ids} has one delivery twice")
         for position, delivery in enumerate(batch):
+            if delivery.group:
+                self.check_whole(delivery, ids)
             if delivery.delivery_id in self.taken:
                 self.problems.append(f"{delivery.body!r} was given again after it was sent")
             if delivery.status is not Status.SENDING or delivery.attempts < 1:
@@ -129,6 +139,25 @@ class Schedule:
                         f"{delivery.body!r} overtook {earlier}, which is {status}: {ids}"
                     )
 
+    def check_whole(self, delivery: Delivery, ids: Sequence[str]) -> None:
+        """Look for a part of a group text that was left behind."""
+        rows = self.rig.store.writer.run(
+            lambda connection, of: connection.execute(
+                text(
+                    "SELECT delivery_id, status, order_key FROM deliveries WHERE message_id = :id"
+                ),
+                of,
+            ).all(),
+            {"id": delivery.message_id},
+        )
+        self.problems.extend(
+            f"{delivery.body!r} was given without {other}, which is {status}: {ids}"
+            for other, status, key in rows
+            if status in (Status.QUEUED, Status.SENDING)
+            and other not in {*ids, *self.taken, *self.over}
+            and key not in self.free
+        )
+
     # -- what happens ----------------------------------------------------------------------------
 
     def step(self) -> None:
@@ -137,6 +166,7 @@ class Schedule:
             (
                 self.arrive,
                 self.write,
+                self.write_to_all,
                 self.commit,
                 self.answer,
                 self.toggle,
@@ -148,7 +178,7 @@ class Schedule:
                 self.break_store,
                 self.intervene,
             ),
-            (30, 10, 30, 20, 5, 6, 1, 4, 1, 3, 2, 1),
+            (30, 10, 5, 30, 20, 5, 6, 1, 4, 1, 3, 2, 1),
         )
         action()
 
@@ -175,6 +205,12 @@ class Schedule:
                 origin=Origin(gateway="chat", address=JOHN, ref="r", wants_report=True),
             )
         )
+
+    def write_to_all(self) -> None:
+        """John writes one text to two or three numbers who see each other."""
+        self.number += 1
+        numbers = [f"+1202555013{last}" for last in range(self.random.choice((2, 3)))]
+        self.keep(self.rig.send(f"group{self.number}", *numbers, line="one", group=True))
 
     def keep(self, accepting: Deferred[Accepted]) -> None:
         """Remember what was accepted."""
