@@ -75,7 +75,7 @@ class Early:
     # -- who is called -----------------------------------------------------------------------------
 
     def delivery_of(self, update: StatusUpdate) -> str:
-        """Return the id of the delivery that a status is about, if it went out lately, or nothing."""
+        """Return the id of the delivery that a status is about; empty if it is not known here."""
         delivery_ids = self._answered.get(update.remote_id, {})
         if len(delivery_ids) == 1:
             return next(iter(delivery_ids.values()))
