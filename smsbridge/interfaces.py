@@ -77,6 +77,15 @@ class IInbox(Interface):
         :raises TemporaryFailure: (likewise) the store is out of reach; do not acknowledge.
         """
 
+    def is_known(line: str, dedup_key: str) -> Deferred[bool]:
+        """
+        Tell whether a text from the network would be a repeat.
+
+        For gateways that have work to do before they accept one, such as fetching attachments.
+
+        :raises TemporaryFailure: (as the Deferred's failure) the store is out of reach.
+        """
+
     def accept_each(incoming: FromPerson) -> Deferred[list[Accepted]]:
         """
         Store a text as one message for each recipient, each in the conversation with that one.
@@ -211,7 +220,8 @@ class IGateway(IService):
     batch_size: int = Attribute(
         "The most deliveries of one lane that `deliver` takes at once.  They are delivered in "
         "their order. A gateway whose peer takes one at a time may still say more than 1: the "
-        "dispatcher hands over several only to lanes that proved fast."
+        "dispatcher hands over several only to lanes that proved fast. The deliveries of one "
+        "group text (`Delivery.group`) are handed over together, even if they are more than that."
     )
     settle_within_s: float = Attribute(
         "Seconds after which an attempt that has not been settled counts as lost."
@@ -379,6 +389,9 @@ class IMessageStore(Interface):
 
     def accept(entry: Entry) -> Deferred[Accepted]:
         """Commit a `core.entries.Entry`; fires with `Accepted`."""
+
+    def is_known(gateway: str, dedup_key: str, now_ms: int) -> Deferred[bool]:
+        """Fires with whether an entry with that key would be a repeat."""
 
     def claim(delivery_ids: Sequence[str], now_ms: int, lease_until_ms: int) -> Deferred[set[str]]:
         """Mark queued deliveries as *sending*; fires with the set of ids that are ours now."""

@@ -98,6 +98,12 @@ class StubInbox:
 
         return self._do(keep)
 
+    def is_known(self, line: str, dedup_key: str) -> Deferred[bool]:
+        """See `IInbox.is_known`."""
+        if self.failure is not None:
+            return fail(self.failure)
+        return succeed(f"{line} {dedup_key}" in self._known)
+
     def accept_each(self, incoming: FromPerson) -> Deferred[list[Accepted]]:
         """See `IInbox.accept_each`."""
         return gatherResults(

@@ -169,6 +169,14 @@ class Inbox:
             self._counts.refused[_gateway_of(incoming, self._world), e.reason] += 1
             return fail(e)
 
+    def is_known(self, line: str, dedup_key: str) -> Deferred[bool]:
+        """See `IInbox.is_known`."""
+        found = self._world.directory.lines.get(line)
+        if found is None or not dedup_key:
+            return succeed(False)
+        key = _network_key(found, dedup_key)
+        return self._store.is_known(found.gateway, key, self._now_ms())
+
     def _accept_network(self, incoming: FromNetwork) -> Deferred[Accepted]:
         directory = self._world.directory
         known, revision = self._routes_of
@@ -250,7 +258,7 @@ class Inbox:
                 now_ms,
                 now_ms + lease_ms,
                 line.gateway,
-                f"{line.label} {storable(incoming.dedup_key)}",
+                _network_key(line, incoming.dedup_key),
                 now_ms + int(incoming.dedup_for_s * 1000),
             )
         else:
@@ -832,6 +840,11 @@ class Inbox:
             self.learned(line, known)
 
         return self._store.learn(line, known, self._now_ms()).addCallback(learned)
+
+
+def _network_key(line: Line, dedup_key: str) -> str:
+    """Return the key by which a text from the network is known: two lines may count alike."""
+    return f"{line.label} {storable(dedup_key)}"
 
 
 def _gateway_of(incoming: FromNetwork | FromPerson, world: World) -> str:

@@ -18,7 +18,7 @@ from smsbridge.store.index import WordRows
 from smsbridge.store.rows import padded
 from smsbridge.store.talks import ConversationRows
 
-__all__ = ["Accept", "DeliveryRows"]
+__all__ = ["Accept", "DeliveryRows", "is_known_txn"]
 
 _KEY_LENGTH: Final = 190
 
@@ -31,6 +31,9 @@ _find_repeats = Prepared(
     ).where(schema.dedup.c.dedup_key.in_(keys))
 )
 
+_find_repeat = select(schema.dedup.c.expires_at_ms).where(
+    schema.dedup.c.dedup_key == bindparam("key"), schema.dedup.c.gateway == bindparam("of")
+)
 _forget = delete(schema.dedup).where(
     schema.dedup.c.dedup_key == bindparam("key"), schema.dedup.c.gateway == bindparam("of")
 )
@@ -278,6 +281,12 @@ class Accept:
             ).scalars()
             found.update(delivery_id.partition(".")[0] for delivery_id in rows)
         return found
+
+
+def is_known_txn(connection: Connection, gateway: str, dedup_key: str, now_ms: int) -> bool:
+    """Tell whether an entry with that key would be a repeat."""
+    row = connection.execute(_find_repeat, {"key": _short(dedup_key), "of": gateway}).first()
+    return row is not None and row.expires_at_ms > now_ms
 
 
 def _short(key: str) -> str:

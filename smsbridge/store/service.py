@@ -25,7 +25,7 @@ from smsbridge.core.records import CallRecord, DeliveryRecord, MessageRecord, Qu
 from smsbridge.errors import TemporaryFailure
 from smsbridge.interfaces import IMessageStore
 from smsbridge.store import database, history
-from smsbridge.store.accept import Accept, DeliveryRows
+from smsbridge.store.accept import Accept, DeliveryRows, is_known_txn
 from smsbridge.store.index import Indexer, SearchIndex
 from smsbridge.store.progress import (
     Claim,
@@ -326,6 +326,10 @@ class MessageStore(Service):
 
         reading: Deferred[_T] = deferToThreadPool(self._reactor, self._threads, run, self._readers)
         return reading.addErrback(_reading_failed)
+
+    def is_known(self, gateway: str, dedup_key: str, now_ms: int) -> Deferred[bool]:
+        """See `IMessageStore.is_known`."""
+        return self.read(is_known_txn, gateway, dedup_key, now_ms)
 
     def messages(self, query: MessageQuery) -> Deferred[list[MessageRecord]]:
         """List messages."""

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -125,6 +125,19 @@ class FromNetworkTests(InboxCase):
         self.assertEqual(len(self.rig.store.records()), 2)
         self.assertEqual(self.rig.counts.repeated["box"], 1)
         self.assertEqual(self.rig.counts.accepted["box"], 2)
+
+    def test_tells_what_would_be_a_repeat(self) -> None:
+        """The same key on the same line is known, on another or on none it is not."""
+        self.committed(self.rig.text("hi", line="two", dedup_key="\x007"))
+        store: Any = self.rig.store
+        store.read = lambda read, *arguments: succeed(store._writer.run(read, *arguments))
+
+        asked = [
+            self.rig.inbox.is_known(line, key)
+            for line, key in (("two", "\x007"), ("one", "\x007"), ("three", "\x007"), ("two", ""))
+        ]
+
+        self.assertEqual([self.successResultOf(each) for each in asked], [True] + [False] * 3)
 
     def test_a_repeat_while_the_first_is_committed(self) -> None:
         """Two at once are one message."""

@@ -187,6 +187,20 @@ class MessageStoreContract:
         self.assertEqual([r.duplicate for r in results], [False, True, True])
         self.assertEqual(len(await self.store.messages(MessageQuery(limit=10))), 1)
 
+    async def test_a_repeat_is_known_beforehand(self) -> None:
+        """Whoever has work to do before it accepts can ask whether that is in vain."""
+        long = "x" * 300
+        await self.accept(
+            entry(gateway="box", dedup_key="k", dedup_until_ms=NOW + 1000),
+            entry(gateway="box", dedup_key=long, dedup_until_ms=NOW + 1000),
+        )
+
+        asked = (("box", "k", NOW), ("box", long, NOW), ("box", "k", NOW + 1000), ("a", "k", NOW))
+
+        self.assertEqual(
+            [await self.store.is_known(*each) for each in asked], [True, True, False, False]
+        )
+
     async def test_a_key_is_forgotten_after_its_lifetime(self) -> None:
         """Boxes count their texts anew after a restart; an old key must not swallow a new text."""
         await self.accept(entry(gateway="box", dedup_key="k", dedup_until_ms=NOW + 1000))
