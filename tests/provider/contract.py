@@ -172,6 +172,7 @@ class DialectContract(Mixin):
             "recipients": (THEIRS,),
             "body": body,
             "callback": f"{self.hook}{path}?delivery=0198c0de-0000-7000-8000-00000000abcd.1",
+            "now_ms": NOW_MS,
             **changes,
         }
         return Outgoing(**values)
@@ -185,26 +186,30 @@ class DialectContract(Mixin):
             name=f"p{number}.jpg",
         )
 
-    def calls(self, outgoing: Outgoing) -> list[Call]:
-        """Return the requests of a text as the double gets them."""
-        requests = self.dialect.requests(outgoing)
+    def requests(self, outgoing: Outgoing) -> Sequence[Request]:
+        """Return the requests of a text."""
+        requests: Sequence[Request] = self.dialect.requests(outgoing)
         self.assertTrue(requests)
         for request in requests:
             self.assertTrue(request.url.startswith(f"{BASE_URL}/"), request.url)
-        return [call_of(request) for request in requests]
+        return requests
+
+    def calls(self, outgoing: Outgoing) -> list[Call]:
+        """Return the requests of a text as the double gets them."""
+        return [call_of(request) for request in self.requests(outgoing)]
 
     def exchange(self, outgoing: Outgoing) -> tuple[list[DoubleText], list[Verdict]]:
         """Send a text; returns what the double kept of it, and the verdicts."""
         kept: list[DoubleText] = []
         verdicts = []
-        for step, call in enumerate(self.calls(outgoing)):
-            asked = self.mirror.asked(call, NOW_MS)
+        for step, request in enumerate(self.requests(outgoing)):
+            asked = self.mirror.asked(call_of(request), NOW_MS)
             assert isinstance(asked, AskedSend), asked
             for text in asked.texts:
                 self.texts.name(text, NOW_MS)
                 self.texts.keep(text)
             kept.extend(asked.texts)
-            response = self.mirror.taken(asked.texts)
+            response = evolve(self.mirror.taken(asked.texts), asked=request)
             verdicts.append(self.dialect.answered(outgoing, step, response))
         return kept, verdicts
 
@@ -669,8 +674,7 @@ class DialectContract(Mixin):
                 response = self.mirror.dids(asked, (OURS, OURS_TOO))
             case _:
                 raise AssertionError(f"not a question: {asked}")
-        assert isinstance(response, Response)
-        return response
+        return evolve(response, asked=request)
 
     def looked_up(self, outgoing: Outgoing, known: Sequence[str] = ()) -> Any:
         """Return what the look-up for a text tells."""
