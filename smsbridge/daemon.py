@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from smsbridge import gateways as kinds
 from smsbridge.config import Config, ConfigErrors, load
+from smsbridge.core.address import InvalidNumber, parse_destination
 from smsbridge.core.attachments import prepare
 from smsbridge.core.changes import Changes
 from smsbridge.core.directory import Line, World
@@ -29,16 +30,28 @@ from smsbridge.core.dispatcher import Dispatcher
 from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.core.inbox import Inbox
 from smsbridge.core.message import FromPerson, Media
+from smsbridge.core.optouts import OptOut, OptOuts
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
+    FoundLine,
     LineStatus,
     LinkStatus,
     MessageRecord,
     QueueDepth,
+    Reconciled,
 )
 from smsbridge.errors import Refused, TemporaryFailure
-from smsbridge.interfaces import IDesk, IGateway, ILineControl, ITryOut, IUssd, IWebhook
+from smsbridge.interfaces import (
+    IDesk,
+    IDiscover,
+    IGateway,
+    ILineControl,
+    IReconcile,
+    ITryOut,
+    IUssd,
+    IWebhook,
+)
 from smsbridge.keys import ConfigError
 from smsbridge.store.service import MessageStore
 from smsbridge.web.bridge import Attachment, IBridge, MessageFilter, QueueFilter, Reloaded
@@ -402,14 +415,17 @@ class Daemon(Service):
         """See `IBridge.lanes`."""
         return self._dispatcher.lane_states()
 
+    def _line(self, label: str) -> Line:
+        known = self.config.lines.get(label)
+        if known is None:
+            raise _no_line(label, self.config)
+        return known
+
     def _gateway_of_line(self, line: str) -> IGateway:
         known = self.config.lines.get(line)
         gateway = self._gateways.get(known.gateway) if known is not None else None
         if gateway is None:
-            raise Refused(
-                "unknown-line",
-                f"There is no line {line}; there are: {', '.join(self.config.lines) or 'none'}.",
-            )
+            raise _no_line(line, self.config)
         return gateway
 
     def ussd(self, line: str, code: str) -> Deferred[str]:
@@ -459,6 +475,102 @@ class Daemon(Service):
             known = ", ".join(control.commands) if control is not None else "none"
             raise Refused("unsupported", f"Line {line} has no command {command}; it has: {known}.")
         return control.control(line, command, arguments)
+
+    # -- what a provider is asked ------------------------------------------------------------------
+
+    def reconciling(self) -> list[str]:
+        """See `IBridge.reconciling`."""
+        return self._providing(IReconcile)
+
+    def reconcile(
+        self, gateway: str, since_ms: int, told: Callable[[str], None]
+    ) -> Deferred[Reconciled]:
+        """See `IBridge.reconcile`."""
+        return maybeDeferred(
+            lambda: IReconcile(
+                self._asked(gateway, IReconcile, "cannot be asked what it carried")
+            ).reconcile(since_ms, told)
+        )
+
+    def discovering(self) -> list[str]:
+        """See `IBridge.discovering`."""
+        return self._providing(IDiscover)
+
+    def discover(self, gateway: str) -> Deferred[list[FoundLine]]:
+        """See `IBridge.discover`."""
+
+        def found(lines: list[FoundLine]) -> list[FoundLine]:
+            ours = self._world.directory.line_by_number
+            return [
+                evolve(each, line=ours[each.number].label)
+                if not each.line and each.number in ours
+                else each
+                for each in lines
+            ]
+
+        return maybeDeferred(
+            lambda: IDiscover(
+                self._asked(gateway, IDiscover, "cannot be asked for its numbers")
+            ).discover()
+        ).addCallback(found)
+
+    def _providing(self, interface: Any) -> list[str]:
+        return [each.label for each in self._gateways if interface(each, None) is not None]
+
+    def _asked(self, label: str, interface: Any, otherwise: str) -> IGateway:
+        """Return a gateway that provides an interface; else say which ones do."""
+        gateway = self._gateways.get(label)
+        if gateway is not None and interface(gateway, None) is not None:
+            return gateway
+        able = self._providing(interface)
+        others = f"; these can: {', '.join(able)}." if able else ", and no other gateway can."
+        if gateway is None:
+            known = ", ".join(each.label for each in self._gateways) or "none"
+            raise Refused(
+                "unsupported", f"There is no gateway {label} that runs; there are: {known}."
+            )
+        raise Refused("unsupported", f"The gateway {label} ({gateway.kind}) {otherwise}{others}")
+
+    # -- who wants no texts ------------------------------------------------------------------------
+
+    def opt_outs(self, line: str) -> list[OptOut]:
+        """See `IBridge.opt_outs`."""
+        found = self._opt_outs().listed()
+        if not line:
+            return found
+        of_line = [each for each in found if each.line == line]
+        if not of_line:  # those of a line that was removed are shown, too
+            self._line(line)
+        return of_line
+
+    def opt_out(self, line: str, number: str) -> Deferred[bool]:
+        """See `IBridge.opt_out`."""
+        return maybeDeferred(
+            lambda: self._opt_outs().opt_out(
+                self._line(line).label, self._destination(number), "operator"
+            )
+        )
+
+    def opt_in(self, line: str, number: str) -> Deferred[bool]:
+        """See `IBridge.opt_in`."""
+
+        def take_in() -> Deferred[bool]:
+            self.opt_outs(line)  # refuses a line that never was
+            return self._opt_outs().opt_in(line, self._destination(number))
+
+        return maybeDeferred(take_in)
+
+    def _opt_outs(self) -> OptOuts:
+        opt_outs = self._world.opt_outs
+        if opt_outs is None:
+            raise TemporaryFailure("internal", "The database is not open.")
+        return opt_outs
+
+    def _destination(self, number: str) -> str:
+        try:
+            return parse_destination(number, self._world.directory.country)
+        except InvalidNumber as e:
+            raise Refused("invalid-number", str(e)) from None
 
     def hook(self, label: str) -> IResource | None:
         """Return what is mounted at ``/hook/LABEL``."""
@@ -618,6 +730,13 @@ class Daemon(Service):
 
 def _nothing() -> None:
     """Do nothing."""
+
+
+def _no_line(label: str, config: Config) -> Refused:
+    return Refused(
+        "unknown-line",
+        f"There is no line {label}; there are: {', '.join(config.lines) or 'none'}.",
+    )
 
 
 def _message_query(which: MessageFilter, limit: int | None) -> MessageQuery:

@@ -1,6 +1,10 @@
-"""The commands about lines: ``lines``, ``ussd``, ``calls`` and ``line command``."""
+"""The commands about lines: ``lines`` with ``discover``, ``ussd``, ``calls``, ``line command``."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -13,17 +17,23 @@ __all__ = ["calls", "command", "line", "lines", "ussd"]
 # A USSD dialogue may take two minutes, and so may a device that changes its network.
 _PATIENCE_S = 180.0
 _ALL_CALLS = 1_000_000
+_LONGEST_DESCRIPTION = 30
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@click.pass_obj
-def lines(call: Call, as_json: bool) -> None:
+@click.pass_context
+def lines(ctx: click.Context, as_json: bool) -> None:
     """
     Show how the lines are.
 
     TODAY counts the text segments sent since midnight in UTC, with the line's cap where it has one.
     """
+    if ctx.invoked_subcommand is None:
+        _show(ctx.obj, as_json)
+
+
+def _show(call: Call, as_json: bool) -> None:
     daemon = call.daemon()
     if as_json:
         out = output.binary()
@@ -51,6 +61,78 @@ def lines(call: Call, as_json: bool) -> None:
     output.print_table(
         rows, header, empty="There are no lines; 'smsbridge line add' makes the first."
     )
+
+
+@lines.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a number.")
+@click.argument("gateway", default="", required=False)
+@click.pass_obj
+def discover(call: Call, as_json: bool, gateway: str) -> None:
+    """
+    List the numbers of a provider's account, and what to write into the configuration.
+
+    Asks the account of GATEWAY, or of every gateway whose account lists its numbers. WEBHOOK is
+    where the provider calls for a number now; 'smsbridge check' says where it should.
+
+    \b
+    Example:
+      smsbridge lines discover work
+    """
+    daemon = call.daemon()
+    found: list[Mapping[str, Any]] = []
+    failed = False
+    for each in daemon.rows("/numbers", gateway=gateway, timeout_s=_PATIENCE_S):
+        if "error" in each:
+            failed = True
+            detail = f" ({each['detail']})" if each.get("detail") else ""
+            click.echo(f"{each['gateway']}: {output.harmless(each['message'] + detail)}", err=True)
+        elif as_json:
+            click.echo(json.dumps(each, ensure_ascii=False))
+        else:
+            found.append(each)
+    if not as_json and (found or not failed):
+        _print_found(found, (each["line"] for each in daemon.rows("/lines")))
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _print_found(found: list[Mapping[str, Any]], taken: Iterable[str]) -> None:
+    rows = [
+        (
+            each["gateway"],
+            output.harmless(each["number"]),
+            each["line"] or "none",
+            "yes" if each["sms"] else "no",
+            "yes" if each["mms"] else "no",
+            output.harmless(each["description"])[:_LONGEST_DESCRIPTION],
+            output.harmless(each["hook"]) or "not set",
+        )
+        for each in found
+    ]
+    header = ("GATEWAY", "NUMBER", "LINE", "SMS", "MMS", "DESCRIPTION", "WEBHOOK")
+    output.print_table(rows, header, empty="The account has no numbers.")
+    without = [each for each in found if not each["line"] and each["sms"]]
+    if not without:
+        return
+    click.echo("\nTo use the numbers without a line, write into the configuration:\n")
+    names = set(taken)
+    for each in without:
+        name = _free_name(each["gateway"], each["number"], names)
+        names.add(name)
+        click.echo(f"[line:{name}]\ngateway = {each['gateway']}\nnumber = {each['number']}")
+        if not each["mms"]:
+            click.echo("mms = link")
+        click.echo()
+    click.echo("and give each to a person by 'lines =' in [person:NAME].")
+
+
+def _free_name(gateway: str, number: str, taken: set[str]) -> str:
+    """Return a name that no line has: the gateway's and as many last digits as it takes."""
+    digits = number.lstrip("+")
+    for count in range(4, len(digits) + 1):
+        if (name := f"{gateway}-{digits[-count:]}") not in taken:
+            return name
+    return f"{gateway}-{digits}-2"
 
 
 @click.command()

@@ -35,7 +35,11 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     path = context.command_path
     if isinstance(command, click.Group):
         yield _heading(path, "~")
+        if command.invoke_without_command:
+            yield _usage(command, context)
         yield _text(command)
+        if command.invoke_without_command:
+            yield from _options(command, context)
         if command is simulate:
             return  # the peers have pages of their own
         for name in command.list_commands(context):
@@ -44,9 +48,17 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
             yield from _command(child, click.Context(child, context, name))
         return
     yield _heading(path, "~")
-    usage = " ".join([path, *command.collect_usage_pieces(context)])
-    yield f".. code-block:: console\n\n    {usage}\n"
+    yield _usage(command, context)
     yield _text(command)
+    yield from _options(command, context)
+
+
+def _usage(command: click.Command, context: click.Context) -> str:
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    return f".. code-block:: console\n\n    {usage}\n"
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[str]:
     options = [
         _option(each, context)
         for each in command.params

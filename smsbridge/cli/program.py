@@ -36,6 +36,14 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "line": ("smsbridge.cli.lines:line", "Set up lines, and give them commands."),
         "ussd": ("smsbridge.cli.lines:ussd", "Send a USSD code and print the answer."),
         "calls": ("smsbridge.cli.lines:calls", "Show the call log."),
+        "reconcile": (
+            "smsbridge.cli.reconcile:reconcile",
+            "Fetch from providers what their webhooks missed.",
+        ),
+        "opt-out": (
+            "smsbridge.cli.optouts:opt_out",
+            "See and change who wants no texts from a line.",
+        ),
     },
     "People": {
         "passwd": (

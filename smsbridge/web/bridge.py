@@ -16,13 +16,16 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from smsbridge.core.message import Media
+from smsbridge.core.optouts import OptOut
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
+    FoundLine,
     LineStatus,
     LinkStatus,
     MessageRecord,
     QueueDepth,
+    Reconciled,
 )
 
 __all__ = ["Attachment", "IBridge", "MessageFilter", "QueueFilter", "Reloaded"]
@@ -186,6 +189,52 @@ class IBridge(Interface):
         :raises Refused: there is no such line or command.
         :raises PermanentFailure: the device refused.
         :raises TemporaryFailure: the device does not answer.
+        """
+
+    def reconciling() -> list[str]:
+        """Return the gateways whose peer can be asked what it carried."""
+
+    def reconcile(gateway: str, since_ms: int, told: Callable[[str], None]) -> Deferred[Reconciled]:
+        """
+        Fetch what a gateway's peer has since then; fires with what that brought.
+
+        :param told: called with a sentence now and then.
+        :raises Refused: there is no such gateway, or its peer cannot be asked.
+        :raises PermanentFailure: the peer refuses.
+        :raises TemporaryFailure: it does not answer; what came before stays accepted.
+        """
+
+    def discovering() -> list[str]:
+        """Return the gateways whose account can be asked for its numbers."""
+
+    def discover(gateway: str) -> Deferred[list[FoundLine]]:
+        """
+        Fires with the numbers of a gateway's account, with the lines that have them.
+
+        :raises Refused: there is no such gateway, or its account cannot be asked.
+        :raises PermanentFailure: the peer refuses.
+        :raises TemporaryFailure: it does not answer.
+        """
+
+    def opt_outs(line: str) -> list[OptOut]:
+        """
+        Return the numbers that want no texts from a line (empty: any line), oldest first.
+
+        :raises Refused: there is no such line.
+        """
+
+    def opt_out(line: str, number: str) -> Deferred[bool]:
+        """
+        Put a number out, as typed; fires with False if it was out already.
+
+        :raises Refused: there is no such line, or that is no number.
+        """
+
+    def opt_in(line: str, number: str) -> Deferred[bool]:
+        """
+        Take a number back in, as typed; fires with False if it was not out.
+
+        :raises Refused: there is no such line, or that is no number.
         """
 
     def reload() -> Deferred[Reloaded]:

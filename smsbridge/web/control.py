@@ -21,6 +21,11 @@ may connect is settled by the socket's permissions: there are no accounts here.
     POST /webhooks/test  {person}              answers {answers}: a sentence for each webhook
     POST /reload                               answers {changes warnings}
     POST /purge          {older_than_s}        JSON lines: progress, the last one {done: true}
+    POST /reconcile      {gateway since_s}     JSON lines: {told}, and a result for each gateway
+    GET  /numbers        ?gateway              JSON lines: the numbers of the accounts
+    GET  /opt-outs       ?line                 JSON lines
+    POST /opt-outs       {line number}         answers {changed}
+    POST /opt-outs/remove  {line number}       answers {changed}
     POST /password       {person password}     empty takes it away; answers {person}
     GET  /tokens         ?person               JSON lines
     POST /tokens         {name person scopes lines expires_s}   answers {name token}
@@ -70,6 +75,8 @@ _MAX_JSON_BYTES = 1024 * 1024
 _PAGE = 250
 #: How many changed messages may wait for a follower that reads slowly.
 _MAX_BEHIND = 50_000
+#: How far back a provider is asked for what it carried.
+_LONGEST_LOOK_BACK_S = 30 * 86400
 #: How many deletions a purge is divided into at most.
 _PURGE_STEPS = 50
 
@@ -389,6 +396,85 @@ class Control:
                 )
 
         await self._stream(request, purging)
+
+    @app.route("/reconcile", methods=["POST"])
+    async def reconcile(self, request: Request) -> None:
+        """Fetch what webhooks missed, of one gateway or of all that can be asked."""
+        body = _Body(request, _MAX_JSON_BYTES, "gateway", "since_s")
+        since_s = body.value("since_s", None)
+        if type(since_s) not in (int, float) or not 0 < since_s <= _LONGEST_LOOK_BACK_S:
+            raise BadRequest(
+                "'since_s' must be a number of seconds, at most those of "
+                f"{_LONGEST_LOOK_BACK_S // 86400} days."
+            )
+        since_ms = int((self._clock.seconds() - since_s) * 1000)
+        labels = _named_or_able(
+            body.text("gateway"),
+            self._bridge.reconciling(),
+            "No gateway here has a provider that can be asked what it carried.",
+        )
+
+        async def reconciling(stream: LineStream) -> None:
+            for label in labels:
+                telling = _Telling(stream, label)
+                try:
+                    result = await _unbroken(self._bridge.reconcile(label, since_ms, telling.told))
+                except (Refused, PermanentFailure, TemporaryFailure):
+                    if body.text("gateway"):
+                        raise
+                    # The others may still be asked.
+                    await stream.write([{"gateway": label, **_problem(Failure())}])
+                    continue
+                finally:
+                    telling.end()
+                await stream.write([shapes.reconciled(label, result)])
+
+        await self._stream(request, reconciling)
+
+    @app.route("/numbers", methods=["GET"])
+    async def numbers(self, request: Request) -> None:
+        """List the numbers of one gateway's account, or of all that list them."""
+        gateway = _Query(request, "gateway").text("gateway")
+        labels = _named_or_able(
+            gateway,
+            self._bridge.discovering(),
+            "No gateway here has an account that lists its numbers.",
+        )
+
+        async def listing(stream: LineStream) -> None:
+            for label in labels:
+                try:
+                    found = await self._bridge.discover(label)
+                except (Refused, PermanentFailure, TemporaryFailure):
+                    if gateway:
+                        raise
+                    await stream.write([{"gateway": label, **_problem(Failure())}])
+                    continue
+                await stream.write(shapes.found(label, each) for each in found)
+
+        await self._stream(request, listing)
+
+    # --- who wants no texts ----------------------------------------------------------------------
+
+    @app.route("/opt-outs", methods=["GET"])
+    async def opt_outs(self, request: Request) -> None:
+        """List the numbers that want no texts."""
+        found = self._bridge.opt_outs(_Query(request, "line").text("line"))
+        await self._listing(request, map(shapes.opt_out, found))
+
+    @app.route("/opt-outs", methods=["POST"])
+    async def add_opt_out(self, request: Request) -> bytes:
+        """Put a number out."""
+        body = _Body(request, _MAX_JSON_BYTES, "line", "number")
+        changed = await _unbroken(self._bridge.opt_out(body.text("line"), body.text("number")))
+        return _json(request, {"changed": changed})
+
+    @app.route("/opt-outs/remove", methods=["POST"])
+    async def remove_opt_out(self, request: Request) -> bytes:
+        """Take a number back in."""
+        body = _Body(request, _MAX_JSON_BYTES, "line", "number")
+        changed = await _unbroken(self._bridge.opt_in(body.text("line"), body.text("number")))
+        return _json(request, {"changed": changed})
 
     # --- who may ---------------------------------------------------------------------------------
 
@@ -720,6 +806,33 @@ class _Changes:
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.called:
             waiting.callback(None)
+
+
+class _Telling:
+    """Passes sentences on while something is being done, until its reader or it is at the end."""
+
+    def __init__(self, stream: LineStream, gateway: str) -> None:
+        self._stream = stream
+        self._gateway = gateway
+        self._ended = False
+
+    def told(self, sentence: str) -> None:
+        """Write a sentence; there are too few of them to wait until each is read."""
+        if not self._ended:
+            self._stream.put([{"gateway": self._gateway, "told": sentence}])
+
+    def end(self) -> None:
+        """Pass nothing on any more."""
+        self._ended = True
+
+
+def _named_or_able(gateway: str, able: list[str], otherwise: str) -> list[str]:
+    """Return the gateway that is meant, or all that are able to do it."""
+    if gateway:
+        return [gateway]
+    if not able:
+        raise Refused("unsupported", otherwise)
+    return able
 
 
 def _unbroken(working: Deferred[T]) -> Deferred[T]:

@@ -15,25 +15,31 @@ from typing import Final
 
 from smsbridge.core.accounts import Token
 from smsbridge.core.message import Kind, Media
+from smsbridge.core.optouts import OptOut
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
+    FoundLine,
     LineStatus,
     LinkStatus,
     MessageRecord,
     QueueDepth,
+    Reconciled,
 )
 
 __all__ = [
     "call",
     "depth",
     "encode",
+    "found",
     "instant",
     "line",
     "link",
     "message",
+    "opt_out",
     "problem",
     "queued",
+    "reconciled",
     "token",
     "traced",
 ]
@@ -41,6 +47,7 @@ __all__ = [
 Shape = dict[str, object]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CREDENTIALS = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
 # Valid in JSON as they stand, but a terminal obeys the C1 controls and many programs take the
 # others for the end of a line, where we promise one object a line.  Lone surrogates have no UTF-8.
 _AWKWARD = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -200,6 +207,40 @@ def call(record: CallRecord) -> Shape:
         "started_at": instant(record.started_at_ms),
         "duration_s": record.duration_s,
         "cause": record.cause,
+    }
+
+
+def reconciled(gateway: str, result: Reconciled) -> Shape:
+    """Shape what a look at a provider's own list brought."""
+    return {
+        "gateway": gateway,
+        "seen": result.seen,
+        "missed": result.missed,
+        "statuses": result.statuses,
+        "problems": list(result.problems),
+    }
+
+
+def found(gateway: str, record: FoundLine) -> Shape:
+    """Shape a number of an account; a password in its webhook's address is left out."""
+    return {
+        "gateway": gateway,
+        "number": record.number,
+        "sms": record.sms,
+        "mms": record.mms,
+        "description": record.description,
+        "hook": _CREDENTIALS.sub(r"\1:***@", record.hook),
+        "line": record.line,
+    }
+
+
+def opt_out(record: OptOut) -> Shape:
+    """Shape a number that wants no texts."""
+    return {
+        "line": record.line,
+        "number": record.number,
+        "source": record.source,
+        "since": instant(record.since_ms),
     }
 
 

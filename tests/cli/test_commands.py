@@ -295,6 +295,105 @@ class LinesTests(CommandTestCase):
             self.assertIn(f"\n  {name} ", said)
 
 
+class DiscoverTests(CommandTestCase):
+    """``lines discover``."""
+
+    def test_shows_the_numbers_and_what_to_write(self) -> None:
+        """Who pastes the lines has a line for each number that has none yet."""
+        said = self.out("lines", "discover", "work")
+
+        self.assertIn("work     +12025550100  demo1  yes  yes  Main         not set", said)
+        self.assertIn("https://smsbridge:***@sms.example.org/hook/work", said)
+        self.assertIn("[line:work-0177]\ngateway = work\nnumber = +12025550177\n\n", said)
+        self.assertIn(
+            "[line:work-50177]\ngateway = work\nnumber = +13025550177\nmms = link\n", said
+        )
+        self.assertNotIn("number = +12025550179", said)  # it has no SMS
+        self.assertNotIn("s3cret", said)
+
+    def test_one_account_that_does_not_answer_hides_no_other(self) -> None:
+        """What could be read is shown; the exit code tells that something could not."""
+        result = self.call("lines", "discover", code=1)
+
+        self.assertIn("+12025550100", result.stdout)
+        self.assertIn("other: The provider does not answer.", result.stderr)
+
+    def test_json_has_one_object_a_number(self) -> None:
+        """Programs read the same."""
+        rows = self.rows("lines", "discover", "work", "--json")
+
+        self.assertEqual([row["line"] for row in rows], ["demo1", "", "", ""])
+
+    def test_a_gateway_that_cannot_is_a_sentence(self) -> None:
+        """The exit code is 1."""
+        result = self.call("lines", "discover", "box", code=1)
+
+        self.assertIn("The gateway box cannot be asked.", result.stderr)
+
+
+class ReconcileTests(CommandTestCase):
+    """``reconcile``."""
+
+    def test_shows_a_table_and_names_every_problem(self) -> None:
+        """A provider that refuses keeps the others from nothing, and the exit code is 1."""
+        result = self.call("reconcile", code=1)
+
+        self.assertIn("GATEWAY  SEEN  MISSED  STATUSES  PROBLEMS", result.stdout)
+        self.assertIn("work     120   2       3         1", result.stdout)
+        self.assertIn("other    -     -       -         not asked", result.stdout)
+        self.assertIn("work: One picture is gone.\n", result.stderr)
+        self.assertIn("other: The key is wrong. (401)\n", result.stderr)
+
+    def test_json_has_one_object_a_gateway(self) -> None:
+        """Progress is not for programs."""
+        result = self.call("reconcile", "work", "--since", "2d", "--json", code=1)
+
+        self.assertEqual(
+            json.loads(result.stdout),
+            {
+                "gateway": "work",
+                "seen": 120,
+                "missed": 2,
+                "statuses": 3,
+                "problems": ["One picture is gone."],
+            },
+        )
+
+    def test_a_gateway_that_cannot_is_a_sentence(self) -> None:
+        """The exit code is 1."""
+        for name, words in (("box", "The gateway box cannot be asked."), ("other", "key is wrong")):
+            self.assertIn(words, self.call("reconcile", name, code=1).stderr)
+
+    def test_longer_than_providers_keep_it_is_wrong_usage(self) -> None:
+        """Thirty days are the most."""
+        self.assertIn("at most 30d", self.call("reconcile", "--since", "31d", code=2).stderr)
+
+
+class OptOutTests(CommandTestCase):
+    """``opt-out``."""
+
+    def test_add_list_and_remove(self) -> None:
+        """The operator puts a number out, sees it, and takes it back in."""
+        self.assertIn("Nobody is out.", self.call("opt-out", "list").stderr)
+        self.assertEqual(
+            self.out("opt-out", "add", "demo1", "+12025550123"),
+            "+12025550123 gets no more texts from demo1.\n",
+        )
+        self.assertIn("out already", self.out("opt-out", "add", "demo1", "+12025550123"))
+
+        self.assertIn("the operator said so", self.out("opt-out", "list"))
+        (row,) = self.rows("opt-out", "list", "demo1", "--json")
+        self.assertEqual((row["number"], row["source"]), ("+12025550123", "operator"))
+
+        self.assertIn("again", self.out("opt-out", "remove", "demo1", "+12025550123"))
+        self.assertIn("not out", self.out("opt-out", "remove", "demo1", "+12025550123"))
+
+    def test_unknown_line_is_a_sentence(self) -> None:
+        """The exit code is 1."""
+        for arguments in (("add", "nope", "+12025550123"), ("list", "nope")):
+            self.assertIn("no line nope", self.call("opt-out", *arguments, code=1).stderr)
+
+
 class QueueTests(CommandTestCase):
     """``queue``."""
 

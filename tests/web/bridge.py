@@ -9,13 +9,16 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from smsbridge.core.message import Direction, Kind, Media, Status
+from smsbridge.core.optouts import OptOut
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
+    FoundLine,
     LineStatus,
     LinkStatus,
     MessageRecord,
     QueueDepth,
+    Reconciled,
     Transition,
 )
 from smsbridge.errors import PermanentFailure, Refused, TemporaryFailure
@@ -56,6 +59,9 @@ class FakeBridge:
         self.purged_before_ms: list[int] = []
         self.not_ready = ""
         self.pages_read = 0
+        self.out: dict[tuple[str, str], OptOut] = {}
+        self.asked_since_ms: list[int] = []
+        self.able = ["work", "other"]
 
     def add(
         self,
@@ -335,6 +341,70 @@ class FakeBridge:
         if command not in self.line_commands(line):
             return fail(Refused("unsupported", f"{line} has no command {command}."))
         return succeed(" ".join(("done:", command, *arguments)))
+
+    def reconciling(self) -> list[str]:
+        """See `IBridge`."""
+        return self.able
+
+    def reconcile(
+        self, gateway: str, since_ms: int, told: Callable[[str], None]
+    ) -> Deferred[Reconciled]:
+        """Bring two texts from work; let the provider of the other refuse."""
+        if gateway not in ("work", "other"):
+            return fail(Refused("unsupported", f"The gateway {gateway} cannot be asked."))
+        self.asked_since_ms.append(since_ms)
+        told("work-main: 100 texts looked through")
+        if gateway == "other":
+            return fail(PermanentFailure("credentials", "The key is wrong.", detail="401"))
+        return succeed(
+            Reconciled(seen=120, missed=2, statuses=3, problems=("One picture is gone.",))
+        )
+
+    def discovering(self) -> list[str]:
+        """See `IBridge`."""
+        return self.able
+
+    def discover(self, gateway: str) -> Deferred[list[FoundLine]]:
+        """List one number with a line and two without at work; the other does not answer."""
+        if gateway == "other":
+            return fail(TemporaryFailure("peer-down", "The provider does not answer."))
+        if gateway != "work":
+            return fail(Refused("unsupported", f"The gateway {gateway} cannot be asked."))
+        return succeed(
+            [
+                FoundLine(number=OUR_NUMBER, mms=True, line="demo1", description="Main"),
+                FoundLine(
+                    number="+12025550177",
+                    mms=True,
+                    hook="https://smsbridge:s3cret@sms.example.org/hook/work",
+                ),
+                FoundLine(number="+13025550177"),
+                FoundLine(number="+12025550179", sms=False),
+            ]
+        )
+
+    def opt_outs(self, line: str) -> list[OptOut]:
+        """See `IBridge`."""
+        if line:
+            self._known(line)
+        return [each for each in self.out.values() if line in ("", each.line)]
+
+    def opt_out(self, line: str, number: str) -> Deferred[bool]:
+        """See `IBridge`."""
+        try:
+            self._known(line)
+        except Refused as e:
+            return fail(e)
+        if (line, number) in self.out:
+            return succeed(False)
+        self.out[line, number] = OptOut(
+            line=line, number=number, source="operator", since_ms=START_MS
+        )
+        return succeed(True)
+
+    def opt_in(self, line: str, number: str) -> Deferred[bool]:
+        """See `IBridge`."""
+        return succeed(self.out.pop((line, number), None) is not None)
 
     def reload(self) -> Deferred[Reloaded]:
         """See `IBridge`."""

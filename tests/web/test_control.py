@@ -628,6 +628,87 @@ class QueueTests(ControlTestCase):
         self.assertEqual(self.post("/queue/retry", {"statuses": ["failed"]}), {"count": 1})
 
 
+class ProviderTests(ControlTestCase):
+    """What providers are asked, and who wants no texts."""
+
+    def reconciled(self, body: object) -> list[dict[str, Any]]:
+        """Have providers asked; return the lines of the answer."""
+        content = self.ask("POST", "/reconcile", body)
+        return [json.loads(line) for line in content.splitlines()]
+
+    def test_progress_comes_before_the_results(self) -> None:
+        """Whoever waits sees what is being done, then a result for each gateway."""
+        rows = self.reconciled({"since_s": 86400})
+
+        self.assertEqual(
+            [(row["gateway"], sorted(set(row) - {"gateway"})[-1]) for row in rows],
+            [("work", "told"), ("work", "statuses"), ("other", "told"), ("other", "message")],
+        )
+        self.assertEqual(self.bridge.asked_since_ms, [START_MS - 86400_000] * 2)
+
+    def test_a_named_gateway_that_fails_ends_with_the_error(self) -> None:
+        """There is nothing else to tell."""
+        rows = self.reconciled({"gateway": "other", "since_s": 1})
+
+        self.assertEqual((rows[-1]["error"], rows[-1]["detail"]), ("credentials", "401"))
+
+    def test_where_nobody_can_be_asked_is_a_refusal(self) -> None:
+        """The sentence comes with an error's status."""
+        self.bridge.able = []
+
+        self.assertEqual(self.post("/reconcile", {"since_s": 1}, 422)["error"], "unsupported")
+        self.assertIn(b"No gateway", self.ask("GET", "/numbers", code=422))
+
+    def test_how_far_back_has_bounds(self) -> None:
+        """Thirty days are the most, and a time must be given."""
+        for since_s in (None, 0, -1, 31 * 86400, "7d", True):
+            self.post("/reconcile", {"since_s": since_s}, 400)
+        self.assertEqual(self.bridge.asked_since_ms, [])
+
+    def test_what_is_told_after_the_end_is_dropped(self) -> None:
+        """A provider that is still being asked when the reader left writes to nobody."""
+        written: list[object] = []
+
+        class Stream:
+            def put(self, values: list[object]) -> None:
+                written.extend(values)
+
+        telling = control._Telling(Stream(), "work")  # type: ignore[arg-type]
+        telling.told("one")
+        telling.end()
+        telling.told("two")
+
+        self.assertEqual(written, [{"gateway": "work", "told": "one"}])
+
+    def test_numbers_hide_the_password_of_their_webhook(self) -> None:
+        """A provider may give back the address with all that was put into it."""
+        content = self.ask("GET", "/numbers?gateway=work")
+
+        self.assertIn(b"https://smsbridge:***@sms.example.org/hook/work", content)
+        self.assertNotIn(b"s3cret", content)
+
+    def test_one_account_that_fails_hides_no_other(self) -> None:
+        """Its error stands among the numbers of the others."""
+        rows = [json.loads(line) for line in self.ask("GET", "/numbers").splitlines()]
+
+        self.assertEqual(len(rows), 5)
+        self.assertEqual((rows[-1]["gateway"], rows[-1]["error"]), ("other", "peer-down"))
+
+    def test_numbers_that_are_out_are_kept_and_told(self) -> None:
+        """Put out, listed, taken back in; each says whether it changed anything."""
+        body = {"line": "demo1", "number": "+12025550123"}
+
+        self.assertEqual(self.post("/opt-outs", body), {"changed": True})
+        self.assertEqual(self.post("/opt-outs", body), {"changed": False})
+        listed = json.loads(self.ask("GET", "/opt-outs?line=demo1"))
+        self.assertEqual(
+            listed, {**body, "source": "operator", "since": "2026-11-21T10:00:00.000Z"}
+        )
+        self.assertEqual(self.post("/opt-outs/remove", body), {"changed": True})
+        self.assertEqual(self.post("/opt-outs/remove", body), {"changed": False})
+        self.post("/opt-outs", {"line": "nope", "number": "+12025550123"}, 404)
+
+
 class OperationsTests(ControlTestCase):
     """Status, reload and purge."""
 
