@@ -26,6 +26,7 @@ from smsbridge.provider.dialect import (
     NOTHING_THERE,
     UNSURE,
     Answer,
+    Event,
     Hook,
     Malformed,
     Outgoing,
@@ -800,10 +801,25 @@ class DialectContract(Mixin):
         """Deal with a call as the shared side does; it must not raise."""
         self.dialect.authentic(hook)
         try:
-            self.dialect.events(hook)
+            events = self.dialect.events(hook)
         except Malformed:
-            pass
+            events = []
+        self.assert_sound(events)
         self.dialect.answer(hook)
+
+    def assert_sound(self, events: Sequence[Event]) -> None:
+        """Fail unless what was read of damaged things can be stored all the same."""
+        for event in events:
+            for name in ("remote_id", "ours", "sender", "body", "recipient", "text", "why"):
+                self.assertIsInstance(getattr(event, name, ""), str, f"{name} of {event}")
+            if isinstance(event, Received):
+                self.assertTrue(event.remote_id)
+                self.assertTrue(all(isinstance(each, str) for each in event.recipients))
+                for medium in event.media:
+                    self.assertIsInstance(medium.url, str)
+                    self.assertIsInstance(medium.content_type, str)
+                    self.assertIsInstance(medium.size, int | None)
+                self.assertIsInstance(event.sent_at_ms, int | None)
 
     def test_any_call_is_read_or_malformed(self) -> None:
         """Whatever is posted to the hook, nothing but `Malformed` comes out."""
@@ -867,9 +883,22 @@ class DialectContract(Mixin):
     def test_any_answer_is_judged(self) -> None:
         """Whatever comes back, there is a verdict, a look-up's result or `Malformed`."""
         outgoing = self.outgoing()
-        genuine = [self.mirror.taken([self.arrived()])]
-        genuine.append(self.mirror.refusal("bad-number", self.calls(outgoing)[0]))
+        sent = self.exchange(outgoing)[0]
+        media = (DoubleMedia(content_type="image/png", name="a.png", data=PNG),)
+        came = self.arrived(media=media)
+        genuine = [
+            self.mirror.taken(sent),
+            self.mirror.refusal("bad-number", self.calls(outgoing)[0]),
+            self.mirror.media_list(came),
+        ]
         requests = self.dialect.discover()
+        for request in (
+            self.dialect.look_up(outgoing, NOW_MS),
+            self.dialect.listing(self.line, NOW_MS - DAY_MS, NOW_MS),
+            *requests,
+        ):
+            if request is not None:
+                genuine.append(self.answer_of(request))
 
         @many
         @given(st.data())
@@ -884,7 +913,7 @@ class DialectContract(Mixin):
                 self.assertTrue(0 <= verdict.rest_s < 100 * DAY_MS, verdict)
             self.dialect.looked_up(outgoing, NOW_MS, response, ())
             for read in (
-                lambda: self.dialect.listed(self.line, response),
+                lambda: self.assert_sound(self.dialect.listed(self.line, response).events),
                 lambda: self.dialect.media_listed(response),
                 lambda: self.dialect.discovered([response] * len(requests)),
             ):
