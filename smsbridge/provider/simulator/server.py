@@ -349,7 +349,8 @@ class ProviderDouble(Service):
         if behavior.reversed:
             statuses.reverse()
         for status in statuses:
-            await self._sleep(pause_s)
+            if pause_s:
+                await self._sleep(pause_s)
             if not behavior.reported:
                 continue
             for _ in range(2 if behavior.doubled else 1):
