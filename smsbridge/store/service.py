@@ -331,6 +331,16 @@ class MessageStore(Service):
         """See `IMessageStore.is_known`."""
         return self.read(is_known_txn, gateway, dedup_key, now_ms)
 
+    def read_at_start(self, read: Callable[..., _T], *arguments: Any) -> _T:
+        """
+        Call ``read(connection, *arguments)`` and wait for it.
+
+        Only for what must be in memory before the first message is taken.
+        """
+        assert self._readers is not None, "the store is not started"
+        with self._readers.connect() as connection:
+            return read(connection, *arguments)
+
     def messages(self, query: MessageQuery) -> Deferred[list[MessageRecord]]:
         """List messages."""
         return self.read(history.messages_txn, query)

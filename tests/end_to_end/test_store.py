@@ -17,10 +17,11 @@ from tests.end_to_end import databases
 from tests.end_to_end.databases import DatabaseServer
 from tests.store.contract import MessageStoreContract, entry
 from tests.store.inbox_contract import InboxContract
+from tests.store.provision import ProvisionContract
 from tests.store.subscriptions import SubscriptionsContract
 
 
-class ServerContract(SubscriptionsContract, InboxContract, MessageStoreContract):
+class ServerContract(ProvisionContract, SubscriptionsContract, InboxContract, MessageStoreContract):
     """What a database server adds to the contract."""
 
     timeout = 180

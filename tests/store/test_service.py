@@ -20,10 +20,13 @@ from smsbridge.store.schema import metadata
 from smsbridge.store.service import StateFolder, StateFolderTaken
 from tests.store.contract import MessageStoreContract, entry
 from tests.store.inbox_contract import InboxContract
+from tests.store.provision import ProvisionContract
 from tests.store.subscriptions import SubscriptionsContract
 
 
-class SqliteStoreTests(SubscriptionsContract, InboxContract, MessageStoreContract, TestCase):
+class SqliteStoreTests(
+    ProvisionContract, SubscriptionsContract, InboxContract, MessageStoreContract, TestCase
+):
     """The contract on SQLite, which is the default."""
 
     def database_url(self) -> str:
