@@ -233,13 +233,17 @@ class Front(MultiService):
 
     # -- life ------------------------------------------------------------------------------------
 
+    def _take(self, config: Config) -> None:
+        self._config = config
+        self._world.public_url = self._public_url()
+
     def use(self, config: Config) -> None:
         """
         Build the listeners of a configuration.
 
         :raises ValueError: an endpoint cannot be understood.
         """
-        self._config = config
+        self._take(config)
         self._world.media = self._media
         self._world.inbox = config.http is not None
         if config.http is None:
@@ -317,7 +321,7 @@ class Front(MultiService):
 
     def reconfigured(self, config: Config) -> None:
         """Take note of persons and settings that are others now."""
-        self._config = config
+        self._take(config)
         Deferred.fromCoroutine(self.door.logins.persons_changed()).addErrback(
             lambda failure: self.log.failure("could not end old sessions", failure=failure)
         )

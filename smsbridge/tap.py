@@ -39,6 +39,8 @@ from smsbridge.metrics import Exposition
 from smsbridge.notify import Notices, Notifier
 from smsbridge.openfiles import raise_open_files
 from smsbridge.store.database import DatabaseError
+from smsbridge.store.optouts import StoredOptOuts
+from smsbridge.store.pending import PendingNotes
 from smsbridge.store.service import MessageStore, StateFolder, StateFolderTaken
 from smsbridge.web.api.admin import Installation
 from smsbridge.web.control import About, Control
@@ -118,6 +120,8 @@ def build(reactor: Any, config: Config) -> MultiService:
     store = MessageStore(
         reactor, StateFolder(settings.state), settings.database, node, settings.threads
     )
+    opt_outs = world.opt_outs = StoredOptOuts(store, _now_ms)
+    world.pending = PendingNotes(store, _now_ms)
     dispatcher = Dispatcher(
         reactor,
         _now_ms,
@@ -174,6 +178,7 @@ def build(reactor: Any, config: Config) -> MultiService:
     daemon.reloaded = notices.reloaded
     for service in (
         store,
+        opt_outs,
         *front.before,
         dispatcher,
         gateways,
