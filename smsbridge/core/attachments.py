@@ -8,7 +8,7 @@ files that fit.  Nothing here reads a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from attrs import evolve, frozen
@@ -37,6 +37,7 @@ LINK_LIFETIME_S: Final = 30 * 86400.0
 MOST_ATTACHMENTS: Final = 10
 #: What the frame of an MMS and its text take of the line's limit.
 _FRAME_BYTES: Final = 2048
+_MOST_NAMED: Final = 8  # types that a refusal lists
 
 Link = Callable[[Media], str]
 
@@ -82,19 +83,12 @@ def arrange(line: Line, body: str, media: tuple[Media, ...], link: Link | None) 
         )
     if all(medium.linked for medium in media):
         return Arranged("link", body, media)
-    size = sum(medium.size or 0 for medium in media)
-    fits = size <= room(line)
-    if line.mms == "always" and not line.carries_media:
-        raise Refused("media-unsupported", f"Line {line.label} cannot carry attachments.")
-    if line.mms == "always" and not fits:
-        raise Refused(
-            "too-large",
-            f"The attachments have {shown_bytes(size)}; line {line.label} carries "
-            f"{shown_bytes(line.media_limit)} in one message.",
-        )
-    if line.carries_media and line.mms != "link" and fits:
+    hindrance = _not_taken(line, media) or _too_large(line, media)
+    if line.mms == "always" and hindrance is not None:
+        raise hindrance
+    if line.mms != "link" and hindrance is None:
         return Arranged("mms", body, media)
-    return _as_links(line, body, media, link)
+    return _as_links(line, body, media, link, hindrance)
 
 
 def room(line: Line) -> int:
@@ -102,7 +96,54 @@ def room(line: Line) -> int:
     return max(line.media_limit - _FRAME_BYTES, line.media_limit // 2)
 
 
-def _as_links(line: Line, body: str, media: tuple[Media, ...], link: Link | None) -> Arranged:
+def _not_taken(line: Line, media: Sequence[Media]) -> Refused | None:
+    """Tell why a line cannot carry attachments, whatever their size."""
+    if not line.carries_media:
+        return Refused("media-unsupported", f"Line {line.label} cannot carry attachments.")
+    if len(media) > line.most_media:
+        return Refused(
+            "media-unsupported",
+            f"The message has {len(media)} files; line {line.label} carries {line.most_media} in "
+            "one.",
+        )
+    for medium in media:
+        if not _is_among(medium.content_type, line.media_types):
+            shown = ", ".join(line.media_types[:_MOST_NAMED])
+            more = " and others" if len(line.media_types) > _MOST_NAMED else ""
+            return Refused(
+                "media-unsupported",
+                f"{medium.name or 'The file'} is {medium.content_type}; line {line.label} carries "
+                f"{shown}{more}.",
+            )
+    return None
+
+
+def _is_among(content_type: str, patterns: Sequence[str]) -> bool:
+    """Compare a type with types and patterns such as ``image/*``; an unknown type may be any."""
+    name = content_type.partition(";")[0].strip().lower()
+    if not patterns or not name:
+        return True
+    return name in patterns or f"{name.partition('/')[0]}/*" in patterns
+
+
+def _too_large(line: Line, media: Sequence[Media]) -> Refused | None:
+    size = sum(medium.size or 0 for medium in media)
+    if size <= room(line):
+        return None
+    return Refused(
+        "too-large",
+        f"The attachments have {shown_bytes(size)}; line {line.label} carries "
+        f"{shown_bytes(line.media_limit)} in one message.",
+    )
+
+
+def _as_links(
+    line: Line,
+    body: str,
+    media: tuple[Media, ...],
+    link: Link | None,
+    hindrance: Refused | None,
+) -> Arranged:
     links = []
     kept = []
     for medium in media:
@@ -112,10 +153,12 @@ def _as_links(line: Line, body: str, media: tuple[Media, ...], link: Link | None
             # The name would only make the text longer, and perhaps dearer.
             address = link(evolve(medium, name="")) if link is not None else ""
             if "://" not in address:
+                only = f"Line {line.label} sends attachments as links."
+                why = only if line.mms == "link" or hindrance is None else hindrance.text
                 raise Refused(
                     "media-unsupported",
-                    f"Line {line.label} cannot carry this attachment, and there is no address for "
-                    "a link to it: the operator must set public_url in [http].",
+                    f"{why} There is no address for a link to the file either: the operator must "
+                    "set public_url in [http].",
                 )
         if medium.digest:
             # The row keeps the file for as long as the message.
@@ -140,14 +183,13 @@ async def prepare(files: Files, line: Line | None, media: tuple[Media, ...]) -> 
         raise Refused(
             "too-large", f"One message has {MOST_ATTACHMENTS} files at most; send several messages."
         )
-    as_mms = line is not None and line.carries_media and line.mms != "link"
-    if not as_mms or line is None:
+    if line is None or line.mms == "link" or _not_taken(line, media) is not None:
         return media
-    kept = [medium if medium.digest else await files.fetch(medium.url) for medium in media]
-    limit = room(line)
-    if sum(medium.size or 0 for medium in kept) <= limit:
-        return tuple(kept)
-    return await _fitted(files, line, tuple(kept), limit)
+    fetched = [medium if medium.digest else await files.fetch(medium.url) for medium in media]
+    kept = tuple(fetched)
+    if _not_taken(line, kept) is not None or _too_large(line, kept) is None:
+        return kept
+    return await _fitted(files, line, kept, room(line))
 
 
 async def _fitted(

@@ -506,6 +506,13 @@ class Inbox:
         if line is not None:
             arranged = arrange(line, body, media, self._link)
             body, media = arranged.body, arranged.media
+            size = len(body.encode())
+            if line.longest_bytes and size > line.longest_bytes:
+                raise Refused(
+                    "too-long",
+                    f"This text has {size} bytes; line {line.label} sends at most "
+                    f"{line.longest_bytes}.",
+                )
             counted = count(body, line.charset)
             if arranged.carried_as == "mms":
                 counted = counted._replace(segments=1)  # whatever its text, the network bills one

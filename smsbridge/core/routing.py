@@ -131,6 +131,13 @@ def route_outbound(
                 f"Line {line.label} has no group texts; write to each number, or set "
                 "'groups = separate' for the line.",
             )
+        if is_group_text(line, incoming, numbers) and len(numbers) > line.most_in_group:
+            raise Refused(
+                "unsupported",
+                f"A group text on line {line.label} goes to {line.most_in_group} numbers at most, "
+                f"this one to {len(numbers)}; write to fewer, or set 'groups = separate' for the "
+                "line.",
+            )
     return Outbound(line, tuple(numbers), tuple(persons))
 
 

@@ -108,6 +108,36 @@ class ArrangeTests(SynchronousTestCase):
             arrange(evolve(MMS, mms="always"), "hi", (PICTURE,), link).carried_as, "mms"
         )
 
+    def test_types_that_a_line_does_not_carry(self) -> None:
+        """They are links where the line allows that, and named where it does not."""
+        line = evolve(MMS, media_types=("image/jpeg", "video/*"))
+        film = evolve(PICTURE, content_type="Video/3GPP; codecs=x")
+        heic = evolve(PICTURE, content_type="image/heic", name="photo.heic")
+        for media in (PICTURE, film, ELSEWHERE):
+            self.assertEqual(arrange(line, "hi", (media,), link).carried_as, "mms")
+
+        self.assertEqual(arrange(line, "hi", (PICTURE, heic), link).carried_as, "link")
+        refusal = self.refusal(evolve(line, mms="always"), "hi", (PICTURE, heic), link)
+        self.assertEqual(
+            (refusal.reason, refusal.text),
+            (
+                "media-unsupported",
+                "photo.heic is image/heic; line mms carries image/jpeg, video/*.",
+            ),
+        )
+        self.assertIn("photo.heic", self.refusal(line, "hi", (heic,), None).text)
+        many = evolve(line, mms="always", media_types=tuple(f"image/{n}" for n in range(20)))
+        self.assertIn("image/7 and others.", self.refusal(many, "hi", (heic,), link).text)
+
+    def test_more_files_than_a_line_carries(self) -> None:
+        """Some networks take three."""
+        line = evolve(MMS, most_media=1)
+
+        self.assertEqual(arrange(line, "hi", (PICTURE,) * 2, link).carried_as, "link")
+        refusal = self.refusal(evolve(line, mms="always"), "hi", (PICTURE,) * 2, link)
+        self.assertEqual(refusal.reason, "media-unsupported")
+        self.assertEqual(refusal.text, "The message has 2 files; line mms carries 1 in one.")
+
     def test_all_attachments_share_the_limit(self) -> None:
         """Two that fit alone may not fit together."""
         self.assertEqual(arrange(MMS, "hi", (PICTURE,) * 2, link).carried_as, "link")
@@ -192,6 +222,22 @@ class PrepareTests(SynchronousTestCase):
         self.assertEqual(files.fetched, [ELSEWHERE.url])
         self.failureResultOf(self.prepared(MMS, Media(url="https://x/gone")), Refused)
         self.failureResultOf(self.prepared(MMS, Media(url="https://x/slow")), TemporaryFailure)
+
+    def test_what_the_line_does_not_take_is_not_made_ready(self) -> None:
+        """Nothing is fetched or made smaller for an MMS that cannot be."""
+        files = Shrinking()
+        film = evolve(LARGE, content_type="video/mp4")
+        for line, media in (
+            (evolve(MMS, most_media=1), (LARGE, ELSEWHERE)),
+            (evolve(MMS, media_types=("image/jpeg",)), (film, ELSEWHERE)),
+            (evolve(MMS, media_types=("image/jpeg",), mms="always"), (film, ELSEWHERE)),
+        ):
+            done = self.prepared(line, *media, files=files)
+            self.assertEqual(self.successResultOf(done), media)
+        self.assertEqual(files.fetched, [])
+        png = evolve(MMS, media_types=("image/png",))
+        done = self.prepared(png, ELSEWHERE, evolve(LARGE, content_type="image/png"), files=files)
+        self.assertEqual([medium.size for medium in self.successResultOf(done)], [50_000, 500_000])
 
     def test_pictures_are_made_to_fit_together(self) -> None:
         """Small ones keep their size, large ones share what is left."""

@@ -302,6 +302,18 @@ class FromPersonTests(InboxCase):
         self.assertIn("3 texts", str(refusal))
         self.assertEqual(self.refusal(self.rig.send("x" * 200_001)).reason, "too-long")
 
+    def test_too_many_bytes_for_the_line(self) -> None:
+        """A provider that counts bytes has its limit, whatever the network would take."""
+        self.with_line(longest_bytes=160)
+        self.committed(self.rig.send("x" * 160))
+
+        refusal = self.refusal(self.rig.send("\xe4" * 81))
+
+        self.assertEqual(refusal.reason, "too-long")
+        self.assertEqual(refusal.text, "This text has 162 bytes; line one sends at most 160.")
+        text = FromPerson(person="john", recipients=(NUMBER,), body="\xe4" * 81)
+        self.assertRaises(Refused, self.inbox.preview, text)
+
     def test_attachments_are_links_where_the_line_carries_none(self) -> None:
         """A line without MMS sends where the file is; `mms = always` forbids that."""
         media = (Media(url="https://example.org/a.jpg"),)

@@ -230,3 +230,21 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(
             self.route(NUMBER, OTHER, group=True, of=separate).numbers, (NUMBER, OTHER)
         )
+
+    def test_groups_larger_than_a_line_carries(self) -> None:
+        """They are refused, with what can be done; copies to each are no group."""
+        groups = self.line("one", carries_groups=True, most_in_group=1)
+
+        refusal = self.refused(NUMBER, OTHER, group=True, of=groups)
+
+        self.assertEqual(refusal.reason, "unsupported")
+        self.assertIn("goes to 1 numbers at most, this one to 2", str(refusal))
+        enough = self.line("one", carries_groups=True, most_in_group=2)
+        separate = self.line("one", carries_groups=True, most_in_group=1, groups="separate")
+        for recipients, more in (
+            ((NUMBER, OTHER), {"group": True, "of": enough}),
+            ((NUMBER, OTHER), {"group": True, "of": separate}),
+            ((NUMBER, OTHER), {"of": groups}),
+            ((NUMBER,), {"group": True, "of": groups}),
+        ):
+            self.assertEqual(self.route(*recipients, **more).numbers, recipients)
