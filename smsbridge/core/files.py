@@ -145,6 +145,7 @@ class Files(Protocol):
         headers: Mapping[str, str] | None = None,
         name: str = "",
         received: bool = False,
+        trusted: str = "",
     ) -> Deferred[Media]:
         """
         Fetch a file from outside and keep it; our own links are not fetched but recognized.
@@ -152,6 +153,8 @@ class Files(Protocol):
         :param most_bytes: at most this much; 0 means what the store allows.
         :param headers: credentials for the host of this address; not told to any other host.
         :param received: as for `keep`.
+        :param trusted: scheme, host and port of a host that the operator named; it may be in a
+            private network.
         :raises Refused: the address is not allowed (private networks), or what is there is not.
         :raises TemporaryFailure: it does not answer.
         """

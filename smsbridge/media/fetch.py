@@ -91,29 +91,37 @@ class Fetcher:
         self._outside = Outside(reactor, resolve)
 
     async def fetch(
-        self, url: str, most_bytes: int, to: Path, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        most_bytes: int,
+        to: Path,
+        headers: Mapping[str, str] | None = None,
+        trusted: str = "",
     ) -> Fetched:
         """
         Fetch what is at an address into a new file; nothing is left of it after a failure.
 
-        :param headers: told to the host of this address alone.
+        :param headers: told to the host of this address alone, and no more once a redirect has led
+            away from it.
+        :param trusted: see `Files.fetch`.
         :raises Refused: it may not be fetched, is not there, or is too large.
         :raises TemporaryFailure: there is no answer now.
         """
         fetching: Deferred[Fetched] = Deferred.fromCoroutine(
-            self._fetch(url, most_bytes, to, headers or {})
+            self._fetch(url, most_bytes, to, headers or {}, trusted)
         )
         fetching.addTimeout(_TIMEOUT_S, self._reactor, _too_slow(url))
         return await fetching
 
     async def _fetch(
-        self, url: str, most_bytes: int, to: Path, headers: Mapping[str, str]
+        self, url: str, most_bytes: int, to: Path, headers: Mapping[str, str], trusted: str
     ) -> Fetched:
         _checked(url)
         first = url
         for _ in range(_MOST_REDIRECTS + 1):
-            own = headers if _same_host(first, url) else {}
-            response = await self._ask(url, own)
+            if not _same_host(first, url):
+                headers = {}
+            response = await self._ask(url, headers, bool(trusted) and _same_host(trusted, url))
             if response.code in _REDIRECTS:
                 location = response.headers.getRawHeaders(b"location", [b""])[0]
                 _drop(response)
@@ -123,9 +131,9 @@ class Fetcher:
             return await self._take(url, response, most_bytes, to)
         raise Refused("bad-file", f"The address {_shown(first)} leads from one to the next.")
 
-    async def _ask(self, url: str, headers: Mapping[str, str]) -> IResponse:
+    async def _ask(self, url: str, headers: Mapping[str, str], is_trusted: bool) -> IResponse:
         host, _ = _checked(url)
-        address = await self._address(host)
+        address = await self._address(host, is_trusted)
         agent = Agent.usingEndpointFactory(self._reactor, _Pinned(self._outside, address))
         wanted = Headers({b"user-agent": [_AGENT], b"accept-encoding": [b"identity"]})
         for name, value in headers.items():
@@ -147,8 +155,8 @@ class Fetcher:
                 "peer-down", f"{host} does not answer; the file cannot be fetched.", detail=str(e)
             ) from None
 
-    async def _address(self, host: str) -> str:
-        private_too = self._private_too()
+    async def _address(self, host: str, is_trusted: bool) -> str:
+        private_too = is_trusted or self._private_too()
         try:
             return await self._outside.address(host, lambda found: is_allowed(found, private_too))
         except DNSLookupError as e:

@@ -474,9 +474,12 @@ class MediaStore(Service):
         headers: Mapping[str, str] | None = None,
         name: str = "",
         received: bool = False,
+        trusted: str = "",
     ) -> Deferred[Media]:
         """See `Files.fetch`."""
-        return Deferred.fromCoroutine(self._fetch(url, most_bytes, headers, name, received))
+        return Deferred.fromCoroutine(
+            self._fetch(url, most_bytes, headers, name, received, trusted)
+        )
 
     async def _fetch(
         self,
@@ -485,6 +488,7 @@ class MediaStore(Service):
         headers: Mapping[str, str] | None,
         name: str,
         received: bool,
+        trusted: str,
     ) -> Media:
         own = await self._own(url)
         if own is not None:
@@ -498,7 +502,9 @@ class MediaStore(Service):
             )
         path = self._folder.upload_path()
         fetched = await self._fetches.run(
-            lambda: Deferred.fromCoroutine(self._fetcher.fetch(url, most_bytes, path, headers))
+            lambda: Deferred.fromCoroutine(
+                self._fetcher.fetch(url, most_bytes, path, headers, trusted)
+            )
         )
         return await self._keep(fetched.path, name or fetched.name, fetched.content_type, received)
 
