@@ -1,4 +1,4 @@
-"""``simulate``: the simulators of peers, each in its gateway's folder."""
+"""``simulate``: the simulators of peers, each beside the code that speaks with it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ _PEERS = {
     "goip": (
         "smsbridge.gateways.goip.simulator.cli:goip",
         "Play a GoIP box with one or more channels.",
+    ),
+    "provider": (
+        "smsbridge.provider.simulator.cli:provider",
+        "Play a telephony provider's account.",
     ),
     "webhook": (
         "smsbridge.gateways.webhook.simulator.cli:webhook",
