@@ -135,6 +135,14 @@ class XmppGateway:
         convert=read_domains,
         example="example.org",
     )
+    upload: str = key(
+        "The JID of the server's upload service (XEP-0363). Files from the phone network are then "
+        "put there, and users get its links instead of ours; the service must admit the "
+        "component's domain.",
+        default="",
+        convert=read_domain,
+        example="upload.example.org",
+    )
     own_number_commands: bool = key(
         "Whether texts of a person to the number of an own line are commands (status, log, *100#), "
         "as those to the gateway's JID are.",

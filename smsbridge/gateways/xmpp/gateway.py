@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.web.client import Agent
+from twisted.web.iweb import IAgent
 from twisted.words.xish import domish
 from zope.interface import implementer
 
@@ -38,6 +40,7 @@ from smsbridge.gateways.xmpp.presence import Presences
 from smsbridge.gateways.xmpp.queries import Queries
 from smsbridge.gateways.xmpp.registration import Registration
 from smsbridge.gateways.xmpp.stream import ComponentStream, Down, endpoint_for
+from smsbridge.gateways.xmpp.upload import Uploads
 from smsbridge.interfaces import IGateway, IGatewayFactory, IInbox, ILanes
 from smsbridge.keys import ConfigError
 
@@ -46,6 +49,7 @@ __all__ = ["XmppFactory", "XmppService"]
 _REFRESH_EVERY_S: Final = 10.0
 _WINDOW_BYTES: Final = 1024 * 1024
 _REPORTS: Final = "reports"
+_CONNECT_TIMEOUT_S: Final = 10.0
 
 #: What a change of cannot be taken over while the link is up.
 _FIXED: Final = (
@@ -68,6 +72,7 @@ class XmppService(Service):
 
     :param endpoint: where the server is, by default what the configuration says.
     :param random_id: makes ids that strangers cannot guess.
+    :param agent: puts files into the server's upload service, by default over the network.
     """
 
     log = Logger()
@@ -87,6 +92,7 @@ class XmppService(Service):
         *,
         endpoint: IStreamClientEndpoint | None = None,
         random_id: Callable[[], str] = lambda: secrets.token_urlsafe(12),
+        agent: IAgent | None = None,
         **stream_options: Any,
     ) -> None:
         self.label = label
@@ -112,7 +118,12 @@ class XmppService(Service):
         self.component = Component(label, config, world, reactor, self.stream.send, random_id)
         self.queries = Queries(self.component, self.stream.send)
         self.presences = Presences(self.component, self.queries.gateway_entity, self._user_left)
-        self.outbound = Outbound(self.component, self.stream, self.presences, inbox)
+        uploads = Uploads(
+            self.component,
+            self.stream,
+            agent if agent is not None else Agent(reactor, connectTimeout=_CONNECT_TIMEOUT_S),
+        )
+        self.outbound = Outbound(self.component, self.stream, self.presences, inbox, uploads)
         self.inbound = Inbound(
             self.component,
             inbox,

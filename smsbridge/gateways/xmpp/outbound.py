@@ -15,7 +15,7 @@ ends the stream again is given up, and the others pass.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Final, Protocol
@@ -43,6 +43,7 @@ from smsbridge.gateways.xmpp.component import Component
 from smsbridge.gateways.xmpp.conditions import condition_of
 from smsbridge.gateways.xmpp.presence import Presences
 from smsbridge.gateways.xmpp.stream import BatchTooLarge, Down, IqFailed, LinkDown
+from smsbridge.gateways.xmpp.upload import Uploads
 from smsbridge.interfaces import IInbox
 
 __all__ = ["Outbound", "pack_ref", "unpack_ref"]
@@ -54,6 +55,10 @@ _BATCH_S: Final = 45.0
 #: A text older than this carries the time at which the phone network had it (XEP-0203).
 _DELAYED_MS: Final = 60_000
 _PING_TIMEOUT_S: Final = 4.0
+#: How long texts wait for files to be put into the server's upload service.
+_UPLOAD_S: Final = 15.0
+#: The same where users cannot reach links of ours.
+_ONLY_UPLOAD_S: Final = 40.0
 _STRIKES: Final = 2
 _MOST_REMEMBERED: Final = 10_000
 #: What the store holds of a sender's name for a message.
@@ -110,6 +115,7 @@ class Outbound:
     link: Link
     presences: Presences
     inbox: IInbox
+    uploads: Uploads
     #: Messages whose end by the sender's own wish is not told to the sender.
     withdrawn: OrderedDict[str, None] = field(factory=OrderedDict)
     #: The last thread that a user named for a conversation: (bare JID, our JID) -> thread.
@@ -209,11 +215,12 @@ class Outbound:
             return [TemporaryFailure("peer-down", "The XMPP server is out of reach.")] * len(batch)
         outcomes: list[Outcome | None] = [None] * len(batch)
         online = await self._find_online(batch)
+        uploaded = await self._upload(batch)
         now_ms = self.component.now_ms()
         pieces: list[_Piece] = []
         for index, delivery in enumerate(batch):
             try:
-                built = self._build(delivery, now_ms, online)
+                built = self._build(delivery, now_ms, online, uploaded)
             except Exception:
                 # One delivery that we cannot write down must hold up none of the others.
                 self._log.failure(
@@ -338,14 +345,20 @@ class Outbound:
 
     # -- writing stanzas
 
-    def _build(self, delivery: Delivery, now_ms: int, online: dict[str, bool]) -> list[str]:
+    def _build(
+        self,
+        delivery: Delivery,
+        now_ms: int,
+        online: dict[str, bool],
+        uploaded: Mapping[str, str],
+    ) -> list[str]:
         if delivery.kind is Kind.MESSAGE:
-            return self._message(delivery, now_ms)
+            return self._message(delivery, now_ms, uploaded)
         if delivery.kind is Kind.NOTICE:
             return [self._notice(delivery)]
         return self._report(delivery, online)
 
-    def _message(self, delivery: Delivery, now_ms: int) -> list[str]:
+    def _message(self, delivery: Delivery, now_ms: int, uploaded: Mapping[str, str]) -> list[str]:
         component = self.component
         domain = component.domain
         to = delivery.destination
@@ -392,7 +405,7 @@ class Outbound:
             texts = [(piece, "") for piece in stanzas.split_body(body)]
         if media:
             # Clients show a file only where the body is its link and nothing else.
-            links = [self._linked(medium) for medium in media]
+            links = [self._linked(medium, uploaded) for medium in media]
             texts = [*links, *texts] if body else links
         return [
             stanzas.chat_message(
@@ -410,8 +423,22 @@ class Outbound:
             for number, (text, oob_url) in enumerate(texts)
         ]
 
-    def _linked(self, medium: Media) -> tuple[str, str]:
+    async def _upload(self, batch: Sequence[Delivery]) -> Mapping[str, str]:
+        """Put files into the server's upload service; returns where they are, by digest."""
+        config = self.component.config
+        media = [
+            medium for delivery in batch if delivery.media for medium in attached(delivery.media)
+        ]
+        if not media or not config.upload:
+            return {}
+        reachable = "://" in self._linked(media[0], {})[1]
+        return await self.uploads.links(media, _UPLOAD_S if reachable else _ONLY_UPLOAD_S)
+
+    def _linked(self, medium: Media, uploaded: Mapping[str, str]) -> tuple[str, str]:
         """Return what stands in a text about a file, and the link that a client shows (or none)."""
+        if medium.digest in uploaded:
+            link = uploaded[medium.digest]
+            return link, link
         files = self.component.world.media
         link = files.link(medium, LINK_LIFETIME_S) if files is not None else medium.url
         if "://" in link:

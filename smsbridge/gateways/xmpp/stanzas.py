@@ -55,6 +55,7 @@ __all__ = [
     "note",
     "presence",
     "presence_error",
+    "quoted",
     "receipt",
     "scrub",
     "split_body",
@@ -109,7 +110,7 @@ def escape(text: str) -> str:
     return _FORBIDDEN.sub("\ufffd", text)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Make text fit for an attribute in single quotes."""
     if _UNSAFE_IN_ATTRIBUTE.search(text) is None:
         return text
@@ -148,10 +149,10 @@ def chat_message(
     :param nick: the sender's name (XEP-0172), only if it comes from the user's own address book.
     :param oob_url: an attachment's link (XEP-0066); clients show it only if the body equals it.
     """
-    quoted_id = _quoted(message_id)
+    quoted_id = quoted(message_id)
     extra = ""
     if delayed_at:
-        stamped = f"from='{_quoted(delayed_by)}' stamp='{_quoted(delayed_at)}'"
+        stamped = f"from='{quoted(delayed_by)}' stamp='{quoted(delayed_at)}'"
         extra = f"<delay xmlns='urn:xmpp:delay' {stamped}/>"
     if request_receipt:
         extra += "<request xmlns='urn:xmpp:receipts'/>"
@@ -162,7 +163,7 @@ def chat_message(
     if thread:
         extra += f"<thread>{escape(thread)}</thread>"
     return (
-        f"<message from='{_quoted(sender)}' to='{_quoted(to)}' type='chat' id='{quoted_id}'>"
+        f"<message from='{quoted(sender)}' to='{quoted(to)}' type='chat' id='{quoted_id}'>"
         f"<body>{escape(body)}</body><origin-id xmlns='urn:xmpp:sid:0' id='{quoted_id}'/>"
         f"{extra}<store xmlns='urn:xmpp:hints'/></message>"
     )
@@ -181,16 +182,16 @@ def receipt(to: str, sender: str, message_id: str, received_id: str) -> str:
         archives.
     """
     return (
-        f"<message from='{_quoted(sender)}' to='{_quoted(to)}' type='chat'"
-        f" id='{_quoted(message_id)}'>"
-        f"<received xmlns='urn:xmpp:receipts' id='{_quoted(received_id)}'/>"
+        f"<message from='{quoted(sender)}' to='{quoted(to)}' type='chat'"
+        f" id='{quoted(message_id)}'>"
+        f"<received xmlns='urn:xmpp:receipts' id='{quoted(received_id)}'/>"
         f"<store xmlns='urn:xmpp:hints'/></message>"
     )
 
 
 def _error(condition: Condition, *, by: str = "", detail: str = "") -> str:
     name = condition.condition
-    by_attribute = f" by='{_quoted(by)}'" if by else ""
+    by_attribute = f" by='{quoted(by)}'" if by else ""
     text = (
         f"<text xmlns='{NS_STANZAS}' xml:lang='en'>{escape(condition.text)}</text>"
         if condition.text
@@ -198,7 +199,7 @@ def _error(condition: Condition, *, by: str = "", detail: str = "") -> str:
     )
     application = ""
     if condition.reason:
-        code = f" code='{_quoted(detail)}'" if detail else ""
+        code = f" code='{quoted(detail)}'" if detail else ""
         application = f"<{condition.reason} xmlns='{NS_ERRORS}'{code}/>"
     return (
         f"<error type='{condition.type}'{by_attribute}><{name} xmlns='{NS_STANZAS}'/>"
@@ -227,23 +228,23 @@ def error_reply(
     :param detail: the peer's own code, for programs.
     """
     payload = f"<body>{escape(body)}</body>" if body is not None else ""
-    id_attribute = f" id='{_quoted(message_id)}'" if message_id else ""
+    id_attribute = f" id='{quoted(message_id)}'" if message_id else ""
     return (
-        f"<message from='{_quoted(sender)}' to='{_quoted(to)}'{id_attribute} type='error'>"
+        f"<message from='{quoted(sender)}' to='{quoted(to)}'{id_attribute} type='error'>"
         f"{payload}{_error(condition, by=by, detail=detail)}</message>"
     )
 
 
 def iq(kind: str, to: str, sender: str, iq_id: str, payload: str = "") -> str:
     """Build an iq; `kind` is get, set or result, `payload` is XML that is well-formed already."""
-    head = f"<iq type='{kind}' from='{_quoted(sender)}' to='{_quoted(to)}' id='{_quoted(iq_id)}'"
+    head = f"<iq type='{kind}' from='{quoted(sender)}' to='{quoted(to)}' id='{quoted(iq_id)}'"
     return f"{head}>{payload}</iq>" if payload else f"{head}/>"
 
 
 def _answer_head(request: domish.Element) -> str:
     sender, to = request.getAttribute("to", ""), request.getAttribute("from", "")
     iq_id = request.getAttribute("id", "")
-    return f"from='{_quoted(sender)}' to='{_quoted(to)}' id='{_quoted(iq_id)}'"
+    return f"from='{quoted(sender)}' to='{quoted(to)}' id='{quoted(iq_id)}'"
 
 
 def iq_result(request: domish.Element, payload: str = "") -> str:
@@ -277,7 +278,7 @@ def presence(
     :param nick: the name to be offered for the roster (XEP-0172).
     :param avatar_hash: SHA-1 of the picture in the vCard (XEP-0153), empty for none.
     """
-    type_attribute = f" type='{_quoted(kind)}'" if kind else ""
+    type_attribute = f" type='{quoted(kind)}'" if kind else ""
     inner = ""
     if show:
         inner += f"<show>{escape(show)}</show>"
@@ -286,21 +287,21 @@ def presence(
     if caps is not None:
         node, version = caps
         inner += (
-            f"<c xmlns='{NS_CAPS}' hash='sha-1' node='{_quoted(node)}' ver='{_quoted(version)}'/>"
+            f"<c xmlns='{NS_CAPS}' hash='sha-1' node='{quoted(node)}' ver='{quoted(version)}'/>"
         )
     if nick:
         inner += f"<nick xmlns='{NS_NICK}'>{escape(nick)}</nick>"
     if avatar_hash is not None:
         inner += f"<x xmlns='vcard-temp:x:update'><photo>{escape(avatar_hash)}</photo></x>"
-    head = f"<presence from='{_quoted(sender)}' to='{_quoted(to)}'{type_attribute}"
+    head = f"<presence from='{quoted(sender)}' to='{quoted(to)}'{type_attribute}"
     return f"{head}>{inner}</presence>" if inner else f"{head}/>"
 
 
 def presence_error(to: str, sender: str, condition: Condition, stanza_id: str = "") -> str:
     """Build the refusal of a presence."""
-    id_attribute = f" id='{_quoted(stanza_id)}'" if stanza_id else ""
+    id_attribute = f" id='{quoted(stanza_id)}'" if stanza_id else ""
     return (
-        f"<presence from='{_quoted(sender)}' to='{_quoted(to)}'{id_attribute} type='error'>"
+        f"<presence from='{quoted(sender)}' to='{quoted(to)}'{id_attribute} type='error'>"
         f"{_error(condition)}</presence>"
     )
 
