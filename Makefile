@@ -16,6 +16,9 @@ JOBS ?= 2
 TRIAL_FLAGS ?=
 TESTS ?= tests
 
+# Else each of the many daemons that the tests start would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet --retries 10 --timeout 60

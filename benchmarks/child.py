@@ -35,6 +35,13 @@ def python(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", module, *(str(argument) for argument in arguments)]
 
 
+def _surroundings() -> dict[str, str]:
+    """Return the environment; what is measured is a program that is compiled, as at users'."""
+    kept = dict(os.environ)
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return kept
+
+
 class Child:
     """
     A process from its start to its end; use it in a ``with``.
@@ -62,7 +69,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if talks else output,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+                env={**_surroundings(), "PYTHONPATH": str(ROOT), **(environment or {})},
                 cwd=folder or ROOT,
             )
 

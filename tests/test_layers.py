@@ -20,7 +20,7 @@ import smsbridge
 ROOT = Path(smsbridge.__file__).parent
 
 #: The parts that put everything together: they may import all, the global reactor included.
-TOP = ("smsbridge.tap", "smsbridge.cli", "smsbridge.__main__")
+TOP = ("smsbridge.start", "smsbridge.tap", "smsbridge.cli", "smsbridge.__main__")
 
 #: part -> the parts of smsbridge that it must not know.
 FORBIDDEN = {

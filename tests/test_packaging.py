@@ -139,10 +139,10 @@ class PluginTests(SynchronousTestCase):
     """How twistd learns about smsbridge."""
 
     def test_twistd_finds_one_service(self) -> None:
-        """`twistd smsbridge` names `smsbridge.tap`, once, whatever else is installed."""
+        """`twistd smsbridge` names `smsbridge.start`, once, whatever else is installed."""
         found = [each for each in getPlugins(IServiceMaker) if each.tapname == "smsbridge"]
 
-        self.assertEqual([each.module for each in found], ["smsbridge.tap"])
+        self.assertEqual([each.module for each in found], ["smsbridge.start"])
 
     def test_plugin_folder_is_no_package(self) -> None:
         """An ``__init__.py`` there would hide Twisted itself."""

@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 smsbridge = ServiceMaker(
     "smsbridge",
-    "smsbridge.tap",
+    "smsbridge.start",
     "Carries texts between phone lines and people's chat programs, and loses none.",
     "smsbridge",
 )
