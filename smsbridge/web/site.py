@@ -51,6 +51,7 @@ from smsbridge.web.control import MAX_BODY_BYTES, Control
 from smsbridge.web.phrases import phrase
 
 __all__ = [
+    "MAX_HOOK_BYTES",
     "MAX_HTTP_BODY_BYTES",
     "SOCKET_NAME",
     "ControlSocket",
@@ -63,8 +64,10 @@ __all__ = [
 
 #: The control socket's name in the state folder.
 SOCKET_NAME = "control.sock"
-#: The largest request from outside: a provider's webhook with everything that it may carry.
+#: The largest request from outside.
 MAX_HTTP_BODY_BYTES = 2 * 1024 * 1024
+#: The largest webhook of a provider: attachments are named in it by their addresses.
+MAX_HOOK_BYTES = 64 * 1024
 # The kernel's limit for the path of a unix socket is 108 bytes with the closing NUL.
 _MAX_PATH_BYTES = 107
 # How long readers may take for the end of their answers when the daemon stops.
@@ -102,14 +105,23 @@ class Bounds:
     What requests may be like.
 
     :ivar limits: the largest body where it is not `most_bytes`, by method and path.
-    :ivar forms: the beginnings of paths that take bodies of HTML forms as arguments; elsewhere
-        nobody can have us parse millions of fields.
+    :ivar below: the largest body below a path, which ends with a slash.
     """
 
     most_bytes: int = MAX_HTTP_BODY_BYTES
     limits: Mapping[tuple[bytes, bytes], int] = field(factory=dict)
     uploads: Sequence[Upload] = ()
-    forms: tuple[bytes, ...] = ()
+    below: Mapping[bytes, int] = field(factory=dict)
+
+    def most(self, method: bytes, path: bytes) -> int:
+        """Return how large a body may be."""
+        found = self.limits.get((method, path))
+        if found is not None:
+            return found
+        for beginning, most_bytes in self.below.items():
+            if path.startswith(beginning):
+                return most_bytes
+        return self.most_bytes
 
     def upload(self, method: bytes, path: bytes) -> Upload | None:
         """Return how a path takes uploads, if it does."""
@@ -143,13 +155,12 @@ class BoundedRequest(Request):
         channel = self.channel
         self.method, self.uri, self.clientproto = channel._command, channel._path, channel._version
         self.path = self.uri.partition(b"?")[0]
-        self._parsePOSTFormSubmission = self.path.startswith(self.bounds.forms)
+        # Nobody can have us parse millions of fields, or a body before it is clear who sends it.
+        self._parsePOSTFormSubmission = False
         upload = self.bounds.upload(self.method, self.path)
         if upload is None:
             super().gotLength(length)
-            self._most_bytes = self.bounds.limits.get(
-                (self.method, self.path), self.bounds.most_bytes
-            )
+            self._most_bytes = self.bounds.most(self.method, self.path)
         else:
             self._early = self.content = BytesIO()  # what comes in the same piece as the headers
             self._most_bytes = upload.most_bytes()
@@ -538,7 +549,7 @@ def http_site(
     root = Resource() if pages is None else pages
     for name, mounted in mounts.items():
         root.putChild(name.encode("utf-8"), mounted)
-    bounds = Bounds(limits=limits or {}, uploads=uploads, forms=(b"/hook/",))
+    bounds = Bounds(limits=limits or {}, uploads=uploads, below={b"/hook/": MAX_HOOK_BYTES})
     return _Site(root, bounds, reactor, per_address)
 
 

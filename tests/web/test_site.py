@@ -129,7 +129,7 @@ class BoundedTestCase(SynchronousTestCase):
                     admit=self.admit,
                 )
             ],
-            forms=(b"/hook/",),
+            below={b"/hook/": 5},
         )
         self.site = site._Site(self.served, bounds, self.clock, lambda _: 3)
 
@@ -239,9 +239,15 @@ class BoundedRequestTests(BoundedTestCase):
         (error,) = json.loads(answer.partition(b"\r\n\r\n")[2])["errors"]
         self.assertEqual(error["title"], "Too Many Requests")
 
-    def test_forms_are_arguments_for_hooks_alone(self) -> None:
-        """Elsewhere a body is not taken apart before anybody has asked who sends it."""
-        for path, arguments in (("/hook/a", {b"a": [b"1"]}), ("/", {})):
+    def test_a_path_may_have_a_limit_of_its_own_below_it(self) -> None:
+        """What is small everywhere need not be let grow."""
+        for path, status in (("/hook/a", 413), ("/hook/a/status?x=1", 413), ("/hook", 200)):
+            answer = self.connection().send(head("POST", path, "Content-Length: 6"), b"123456")
+            self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % status), answer)
+
+    def test_forms_are_not_taken_apart(self) -> None:
+        """A body is left as it is before anybody has asked who sends it."""
+        for path, arguments in (("/hook/a", {}), ("/", {})):
             self.connection().send(
                 head(
                     "POST",
