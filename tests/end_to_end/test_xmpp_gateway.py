@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import treq
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -31,6 +33,7 @@ from tests.end_to_end.xmpp_servers import (
 from tests.fakes import StubInbox, StubLanes
 from tests.gateways.xmpp.desk import StubDesk
 from tests.gateways.xmpp.rig import line_status, record
+from tests.gateways.xmpp.test_upload import KEPT, StoredFiles
 
 if TYPE_CHECKING:
     Mixin = TestCase
@@ -499,3 +502,27 @@ class EjabberdGatewayTests(Scenarios, TestCase):
     """With ejabberd."""
 
     build = EjabberdServer
+
+    @asynchronous
+    async def test_file_is_put_into_the_upload_service(self) -> None:
+        """The user gets the file from the server itself, the same one for every text with it."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        data = bytes(range(256)) * 300
+        (folder / KEPT.digest).write_bytes(data)
+        self.world.media = StoredFiles(folder)  # type: ignore[assignment]
+        config = evolve(self.gateway.component.config, upload="upload.example.org")
+        self.assertTrue(self.gateway.update(config, {}))
+        alice = await self.client()
+
+        await self.deliver(
+            delivery("t1", "", media=(evolve(KEPT, size=len(data)),)), delivery("t2", "behind it")
+        )
+        await self.deliver(delivery("t3", "", media=(KEPT,)))
+
+        await self.until(lambda: len(alice.bodies) == 3)
+        url, text, again = alice.bodies
+        self.assertEqual((text, again), ("behind it", url))
+        self.assertTrue(url.startswith(f"http://127.0.0.1:{self.server.http_port}/upload/"), url)
+        response = await treq.get(url, persistent=False)
+        self.assertEqual(await response.content(), data)

@@ -310,7 +310,7 @@ VirtualHost "{DOMAIN}"
 Component "upload.{DOMAIN}" "http_file_share"
     http_external_url = "http://127.0.0.1:{self.http_port}/"
     http_host = "127.0.0.1"
-    http_file_share_access = {{ "{COMPONENT}" }}
+    http_file_share_access = {{ "{COMPONENT}"; "{DOMAIN}" }}
 """,
             "utf-8",
         )
