@@ -8,11 +8,12 @@ values into it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from smsbridge.provider.config import ProviderGateway
 from smsbridge.provider.dialect import Dialect, ProviderLine
 
-__all__ = ["Account", "hook_url"]
+__all__ = ["Account", "hook_url", "with_password"]
 
 
 class Account:
@@ -57,3 +58,9 @@ def hook_url(public_url: str, label: str, path: str = "") -> str:
     if not public_url:
         return ""
     return f"{public_url.rstrip('/')}/hook/{label}" + (f"/{path}" if path else "")
+
+
+def with_password(url: str, password: str) -> str:
+    """Put a password (with the user ``smsbridge``) into an address; without one it stays as is."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}smsbridge:{quote(password, safe='')}@{rest}" if password else url
