@@ -29,3 +29,10 @@ Component "sms.example.org"
 -- VirtualHost "example.org"
 --     modules_enabled = { "sms_alias" }
 --     sms_alias_component = "sms.example.org"
+
+-- Optional: with "upload = upload.example.org" in [gateway:NAME] of smsbridge, files from the phone
+-- network are put into your upload service.  It must admit the gateway; who is not named is not
+-- admitted, so name your users' domain as well:
+--
+-- Component "upload.example.org" "http_file_share"
+--     http_file_share_access = { "example.org", "sms.example.org" }
