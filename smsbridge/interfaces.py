@@ -426,10 +426,10 @@ class IMessageStore(Interface):
 
     def report(
         report: DeliveryReport, now_ms: int, retry_at_ms: int
-    ) -> Deferred[tuple[bool, list[str]]]:
+    ) -> Deferred[tuple[str, list[str]]]:
         """
-        Record a `DeliveryReport`; fires with whether it changed a delivery, and the lanes that got
-        reports.
+        Record a `DeliveryReport`; fires with the id of the delivery that it changed (empty: none),
+        and the lanes that got reports.
 
         :param retry_at_ms: when a delivery that the hop gave back is sent again.
         """

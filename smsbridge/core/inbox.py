@@ -265,7 +265,7 @@ class Inbox:
             entry = Entry(message, tuple(deliveries), now_ms, now_ms, now_ms + lease_ms)
         accepting = self._commit(entry, reservations, line.gateway)
         if line.opt_out == "bridge" and not incoming.word_handled and len(recipients) == 1:
-            return self._words.heard(line, sender, body, accepting)
+            accepting = self._words.heard(line, sender, body, accepting)
         return accepting
 
     def _route_network(
@@ -733,27 +733,31 @@ class Inbox:
 
     def report(self, report: DeliveryReport) -> Deferred[bool]:
         """See `IInbox.report`."""
-        remote_id = storable(report.remote_id)[:_LONGEST_ADDRESS]
-        text = storable(report.text)[:_LONGEST_WORDS]
-        if remote_id != report.remote_id or text != report.text:
-            report = evolve(report, remote_id=remote_id, text=text)
+        report = evolve(
+            report,
+            delivery_id=storable(report.delivery_id)[:_LONGEST_ADDRESS],
+            remote_id=storable(report.remote_id)[:_LONGEST_ADDRESS],
+            destination=storable(report.destination)[:_LONGEST_ADDRESS],
+            text=storable(report.text)[:_LONGEST_WORDS],
+        )
 
-        def recorded(result: tuple[bool, list[str]]) -> bool:
-            changed, lanes = result
-            if changed:
+        def recorded(result: tuple[str, list[str]]) -> bool:
+            delivery_id, lanes = result
+            message_id = delivery_id.partition(".")[0]
+            if delivery_id:
                 self._counts.settled[report.gateway, report.status] += 1
                 self._texts.info(
                     "{gateway}: {message_id} is reported as {status} {reason}",
                     gateway=report.gateway,
-                    message_id=report.delivery_id.partition(".")[0],
+                    message_id=message_id,
                     remote_id=report.remote_id,
                     status=report.status.value,
                     reason=report.reason,
                 )
             self._dispatcher.poke(lanes)
-            if changed and self._changes and report.delivery_id:
-                self._changes.tell((report.delivery_id.partition(".")[0],))
-            return changed
+            if delivery_id and self._changes:
+                self._changes.tell((message_id,))
+            return bool(delivery_id)
 
         return self._store.report(
             report, report.at_ms or self._now_ms(), self._dispatcher.retry_at_ms(3)

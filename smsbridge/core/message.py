@@ -233,8 +233,9 @@ class DeliveryReport:
     """
     What a peer says later about a delivery that it took.
 
-    Either `delivery_id` is known (the gateway put it into the remote id), or `remote_id` with
-    `line` and a time window finds the newest match.
+    Either `delivery_id` is known (the gateway put it into the remote id), or `remote_id` with a
+    time window finds the newest match, on `line` if one is named.  `destination` picks one of
+    several deliveries that share an id: those of a group text.
     """
 
     gateway: str
@@ -246,4 +247,5 @@ class DeliveryReport:
     within_s: float = 3600.0
     reason: str = ""
     text: str = ""  # the peer's words or code
+    destination: str = ""
     at_ms: int | None = field(default=None)

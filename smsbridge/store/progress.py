@@ -434,7 +434,7 @@ def _words(text: str, detail: str) -> str:
 class Report:
     """
     Records what peers say later; items are (`DeliveryReport`, now_ms, retry_at_ms), results
-    (changed, lanes).
+    (id of the delivery that was changed, lanes).
     """
 
     rank = 3
@@ -445,21 +445,27 @@ class Report:
         _c.kind,
         _c.status,
         _c.attempts,
+        _c.remote_id,
+        _c.line,
+        _c.destination,
+        _c.sent_at_ms,
     )
 
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
         self._by_id = Prepared(lambda ids: select(*self._what).where(_c.delivery_id.in_(ids)))
-        self._by_remote_id = (
-            select(*self._what)
-            .where(
+        self._by_remote_id = Prepared(
+            lambda names: select(*self._what).where(
                 _c.gateway == bindparam("of"),
-                _c.remote_id == bindparam("named"),
-                _c.line == bindparam("on"),
+                _c.remote_id.in_(names),
                 _c.sent_at_ms >= bindparam("since"),
             )
-            .order_by(_c.delivery_id.desc())
-            .limit(1)
+        )
+        self._sibling = select(*self._what).where(
+            _c.message_id == bindparam("of"),
+            _c.gateway == bindparam("by"),
+            _c.kind == Kind.MESSAGE,
+            _c.destination == bindparam("to"),
         )
         self._set = Prepared(
             lambda ids: (
@@ -479,27 +485,19 @@ class Report:
 
     def __call__(
         self, connection: Connection, items: Sequence[tuple[DeliveryReport, int, int]], again: bool
-    ) -> Sequence[tuple[bool, list[str]]]:
+    ) -> Sequence[tuple[str, list[str]]]:
         """Record the reports."""
-        named = [report.delivery_id for report, _, _ in items if report.delivery_id]
-        rows: dict[str, Any] = {}
-        if named:
-            rows = {row.delivery_id: row for row in self._by_id.run(connection, named)}
+        rows = self._rows(connection, items)
         status_of: dict[str, Status] = {}
         groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
         changes: list[_Change] = []
         events: list[tuple[str, int, Status, int, str, str]] = []
-        results: list[tuple[bool, list[str]]] = []
+        results: list[tuple[str, list[str]]] = []
         last_ms = 0
-        for report, now_ms, retry_at_ms in items:
+        for (report, now_ms, retry_at_ms), row in zip(items, rows, strict=True):
             last_ms = max(last_ms, now_ms)
-            row = (
-                rows.get(report.delivery_id)
-                if report.delivery_id
-                else self._find(connection, report, now_ms)
-            )
             if row is None:
-                results.append((False, []))
+                results.append(("", []))
                 continue
             status = status_of.get(row.delivery_id, Status(row.status))
             try:
@@ -510,7 +508,7 @@ class Report:
                     events.append(
                         (row.delivery_id, now_ms, status, row.attempts, report.reason, report.text)
                     )
-                results.append((False, []))
+                results.append(("", []))
                 continue
             status_of[row.delivery_id] = reached
             finished = now_ms if reached not in (Status.QUEUED, Status.SENT) else None
@@ -531,7 +529,7 @@ class Report:
                 changes.append(
                     _Change(row.delivery_id, row.message_id, reached, report.reason, text)
                 )
-            results.append((True, []))
+            results.append((row.delivery_id, []))
         for (reached, due, finished, reason, text, remote_id), ids in groups.items():
             self._set.run(
                 connection,
@@ -550,18 +548,57 @@ class Report:
             results[0] = (results[0][0], lanes)
         return results
 
-    def _find(self, connection: Connection, report: DeliveryReport, now_ms: int) -> Any:
-        if not report.remote_id:
-            return None
-        return connection.execute(
-            self._by_remote_id,
-            {
-                "of": report.gateway,
-                "named": report.remote_id,
-                "on": report.line,
-                "since": now_ms - int(report.within_s * 1000),
-            },
+    def _rows(
+        self, connection: Connection, items: Sequence[tuple[DeliveryReport, int, int]]
+    ) -> list[Any]:
+        """Find the delivery of each report; None where there is none."""
+        ids: list[str] = []
+        names: dict[str, list[str]] = {}  # by gateway
+        since_of: dict[str, int] = {}
+        for report, now_ms, _ in items:
+            gateway = report.gateway
+            if report.delivery_id:
+                ids.append(report.delivery_id)
+            elif report.remote_id:
+                names.setdefault(gateway, []).append(report.remote_id)
+                since_ms = now_ms - int(report.within_s * 1000)
+                since_of[gateway] = min(since_ms, since_of.get(gateway, since_ms))
+        by_id: dict[str, Any] = {}
+        if ids:
+            by_id = {row.delivery_id: row for row in self._by_id.run(connection, ids)}
+        by_name: dict[tuple[str, str], list[Any]] = {}
+        for gateway, wanted in names.items():
+            for row in self._by_remote_id.run(
+                connection, wanted, of=gateway, since=since_of[gateway]
+            ):
+                by_name.setdefault((gateway, row.remote_id), []).append(row)
+        found: list[Any] = []
+        for report, now_ms, _ in items:
+            if report.delivery_id:
+                found.append(self._meant(connection, report, by_id.get(report.delivery_id)))
+            else:
+                since_ms = now_ms - int(report.within_s * 1000)
+                rows = by_name.get((report.gateway, report.remote_id), ())
+                found.append(_newest_of(report, [r for r in rows if r.sent_at_ms >= since_ms]))
+        return found
+
+    def _meant(self, connection: Connection, report: DeliveryReport, row: Any) -> Any:
+        """Return the delivery itself, or the one of the same message to the destination named."""
+        if row is None or not report.destination or report.destination == row.destination:
+            return row
+        sibling = connection.execute(
+            self._sibling,
+            {"of": row.message_id, "by": report.gateway, "to": report.destination},
         ).first()
+        return row if sibling is None else sibling
+
+
+def _newest_of(report: DeliveryReport, rows: Sequence[Any]) -> Any:
+    """Choose among the deliveries that have the report's remote id; None if none is meant."""
+    rows = [row for row in rows if not report.line or row.line == report.line]
+    if len(rows) > 1 and report.destination:
+        rows = [row for row in rows if row.destination == report.destination]
+    return max(rows, key=lambda row: row.delivery_id, default=None)
 
 
 @frozen

@@ -258,9 +258,9 @@ class MessageStore(Service):
 
     def report(
         self, report: DeliveryReport, now_ms: int, retry_at_ms: int
-    ) -> Deferred[tuple[bool, list[str]]]:
+    ) -> Deferred[tuple[str, list[str]]]:
         """
-        Record a report; fires with whether it changed anything and the lanes with something new.
+        Record a report; fires with the id of what it changed and the lanes with something new.
         """
         return self.write(self._report, (report, now_ms, retry_at_ms))
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from attrs import evolve
+from sqlalchemy import text
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -923,6 +924,28 @@ class ReportTests(InboxCase):
         )
         self.assertIn([delivery_id.partition(".")[0]], seen)
         self.assertEqual(self.rig.counts.settled["box", Status.DELIVERED], 1)
+
+    def test_a_report_by_the_peers_id_tells_which_text_it_was(self) -> None:
+        """Who watches the texts sees that one change, and the log names it."""
+        delivery_id = self.sent()
+        self.rig.store.writer.run(
+            lambda connection: connection.execute(text("UPDATE deliveries SET remote_id = 'r1'"))
+        )
+        seen: list[list[str]] = []
+        self.rig.changes.watch(seen.append)
+
+        self.assertTrue(self.committed(self.report(remote_id="r1")))
+
+        self.assertIn([delivery_id.partition(".")[0]], seen)
+
+    def test_ids_of_peers_are_made_storable(self) -> None:
+        """No id that a peer makes up stops the report of another one."""
+        delivery_id = self.sent()
+        for bad in ("\x00", "\ud800", "x" * 10_000):
+            for name in ("delivery_id", "remote_id"):
+                more = {name: bad, "destination": bad}
+                self.assertIs(self.committed(self.report(**more)), False)
+        self.assertTrue(self.committed(self.report(delivery_id=delivery_id, destination="\x00")))
 
     def test_peers_words_are_made_storable(self) -> None:
         """A report with words that no database takes is recorded all the same."""

@@ -360,8 +360,9 @@ class MessageStoreContract:
         changed, lanes = await self.store.report(report, NOW + 5, NOW)
         again, _ = await self.store.report(report, NOW + 6, NOW)
 
-        self.assertEqual((changed, lanes, again), (True, ["xmpp"], False))
-        self.assertEqual((await self.only()).status, Status.DELIVERED)
+        only = await self.only()
+        self.assertEqual((changed, lanes, again), (only.delivery_id, ["xmpp"], ""))
+        self.assertEqual(only.status, Status.DELIVERED)
         (receipt,) = await self.reports()
         self.assertEqual(
             (receipt.kind, receipt.reported, receipt.ref, receipt.destination),
@@ -384,13 +385,59 @@ class MessageStoreContract:
             NOW,
         )
 
-        self.assertTrue(changed)
-        self.assertFalse(other_line)
+        self.assertEqual((changed, other_line), (new.delivery_id, ""))
         states = {
             m.message_id: m.deliveries[0].status
             for m in await self.store.messages(MessageQuery(limit=10))
         }
         self.assertEqual(states, {old.message_id: Status.SENT, new.message_id: Status.DELIVERED})
+
+    async def test_a_report_is_about_one_of_a_group_text(self) -> None:
+        """One id of the peer's, or of ours, stands for all of them; the destination tells which."""
+        numbers = ("+12025550123", "+12025550124", "+12025550125")
+        of = message(recipients=numbers, grouped=True)
+        each = [delivery(of, n, destination=number) for n, number in enumerate(numbers)]
+        await self.accept(entry(of, deliveries=tuple(each)))
+        found, _ = await self.store.refill("box/demo1", NOW, 10, NOW + DAY)
+        await self.store.settle([Settlement(d, Sent(remote_id="g1"), NOW) for d in found])
+
+        async def report(status: Status, **more: Any) -> str:
+            told = DeliveryReport(gateway="box", status=status, **more)
+            changed, _ = await self.store.report(told, NOW + 5, NOW)
+            return changed
+
+        changed = await gatherResults(
+            [
+                Deferred.fromCoroutine(report(Status.DELIVERED, **more))
+                for more in (
+                    {"remote_id": "g1", "destination": numbers[1]},
+                    {"delivery_id": each[0].delivery_id, "destination": numbers[2]},
+                    {"remote_id": "g1", "destination": "+12025550199"},
+                )
+            ]
+        )
+        late = await report(Status.FAILED, remote_id="g1", line="demo1", destination=numbers[0])
+
+        self.assertEqual(changed, [each[1].delivery_id, each[2].delivery_id, ""])
+        self.assertEqual(late, each[0].delivery_id)
+        (record,) = await self.store.messages(MessageQuery(limit=1))
+        self.assertEqual(
+            [d.status for d in record.deliveries], ["failed", "delivered", "delivered"]
+        )
+
+    async def test_a_report_is_found_however_the_number_is_written(self) -> None:
+        """An id that one delivery has is enough; a report for another text is none for this."""
+        ready = await self.sent(remote_id="x1")
+
+        for wanted, more in (
+            ("", {"remote_id": "x2", "destination": ready.destination}),
+            ("", {"remote_id": "x1", "within_s": 0.0}),
+            ("", {"remote_id": ""}),
+            (ready.delivery_id, {"remote_id": "x1", "destination": "2025550123"}),
+        ):
+            report = DeliveryReport(gateway="box", status=Status.DELIVERED, **more)
+            changed, _ = await self.store.report(report, NOW + 5, NOW)
+            self.assertEqual(changed, wanted)
 
     async def test_a_report_that_overtakes_the_answer_stands(self) -> None:
         """Delivered stays delivered when the answer "sent" is recorded after the report."""
