@@ -211,11 +211,12 @@ class Arrivals:
 
     def _status(self, update: StatusUpdate) -> Deferred[bool]:
         line = self._line_about(update)
+        delivery_id = self._early.delivery_of(update)
         reporting = self._inbox.report(
             DeliveryReport(
                 gateway=self._account.label,
                 status=update.status,
-                delivery_id=update.delivery_id,
+                delivery_id=delivery_id,
                 remote_id=update.remote_id,
                 line=line.label if line is not None else "",
                 within_s=_REPORTS_WITHIN_S,
@@ -225,7 +226,7 @@ class Arrivals:
         )
 
         def reported(changed: bool) -> bool | Deferred[bool]:
-            if not changed and not update.delivery_id and update.remote_id:
+            if not changed and not delivery_id and update.remote_id:
                 self._early.keep(update)
             opt_outs = self._world.opt_outs
             if not update.opted_out or opt_outs is None or line is None or line.opt_out == "no":

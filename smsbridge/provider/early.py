@@ -18,11 +18,21 @@ from twisted.internet.interfaces import IReactorTime
 
 from smsbridge.provider.dialect import StatusUpdate
 
-__all__ = ["Early"]
+__all__ = ["Early", "group_reference"]
 
 _KEPT_S: Final = 300.0
 _MOST_KEPT: Final = 2000
 _MOST_REMEMBERED: Final = 5000
+_GROUP: Final = ".-"
+
+
+def group_reference(message_id: str) -> str:
+    """
+    Return what a group text is called at the provider.
+
+    It is none of its deliveries, since each status of it is about one of them.
+    """
+    return message_id + _GROUP
 
 
 class Early:
@@ -76,6 +86,8 @@ class Early:
 
     def delivery_of(self, update: StatusUpdate) -> str:
         """Return the id of the delivery that a status is about; empty if it is not known here."""
+        if update.delivery_id and not update.delivery_id.endswith(_GROUP):
+            return update.delivery_id
         delivery_ids = self._answered.get(update.remote_id, {})
         if len(delivery_ids) == 1:
             return next(iter(delivery_ids.values()))

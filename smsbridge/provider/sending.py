@@ -42,7 +42,7 @@ from smsbridge.provider.dialect import (
     StatusUpdate,
     Verdict,
 )
-from smsbridge.provider.early import Early
+from smsbridge.provider.early import Early, group_reference
 from smsbridge.provider.rests import Rests
 
 __all__ = ["SETTLE_WITHIN_S", "Sending"]
@@ -247,8 +247,7 @@ class Sending:
         first = deliveries[0]
         group = len(deliveries) > 1
         return Outgoing(
-            # A group text is none of its deliveries, and its status is about one of them.
-            delivery_id=first.message_id if group else first.delivery_id,
+            delivery_id=group_reference(first.message_id) if group else first.delivery_id,
             line=line,
             sender=line.number,
             recipients=tuple(delivery.destination for delivery in deliveries),
@@ -400,7 +399,9 @@ class Sending:
             outgoing = self._outgoing(line, [delivery])
             if delivery.group:
                 outgoing = evolve(
-                    outgoing, delivery_id=delivery.message_id, recipients=delivery.recipients
+                    outgoing,
+                    delivery_id=group_reference(delivery.message_id),
+                    recipients=delivery.recipients,
                 )
             if len(self._account.dialect.requests(outgoing)) != 1:
                 return unknown
