@@ -5,6 +5,7 @@ How several providers spell numbers, times, addresses and credentials; the count
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ __all__ = [
     "basic",
     "detail_of",
     "iso",
+    "made_id",
     "plus_us",
     "same_host",
     "shown_name",
@@ -52,6 +54,12 @@ def detail_of(*parts: Any) -> str:
     """Put a provider's codes and words together for the trace: one line, of bounded length."""
     shown = " ".join(words(part) for part in parts)
     return " ".join(shown.split())[:300]
+
+
+def made_id(*told: str) -> str:
+    """Return what a text is known by whose provider gave it no id: all that was told of it."""
+    digest = hashlib.sha256("\n".join(told).encode("utf-8", "replace")).hexdigest()
+    return f"made-{digest[:40]}"
 
 
 def basic(user: str, password: str) -> Mapping[str, str]:

@@ -23,7 +23,6 @@ SMS-MMS URL Callback), and what clients that run in production found out.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
@@ -64,7 +63,7 @@ from smsbridge.provider.dialect import (
 )
 from smsbridge.provider.reading import at_ms as read_at_ms
 from smsbridge.provider.reading import document, listed, mapping, pause_s, words
-from smsbridge.provider.spelling import detail_of, plus_us, same_host, shown_name
+from smsbridge.provider.spelling import detail_of, made_id, plus_us, same_host, shown_name
 
 __all__ = ["API", "PATH", "VoipmsDialect"]
 
@@ -344,7 +343,7 @@ class VoipmsDialect:
         """See `Dialect.events`: webhook A, or webhook B by GET or as a form."""
         if hook.method == "POST" and hook.body.strip():
             if hook.body.lstrip()[:1] in (b"{", b"["):
-                return [self._posted(document(hook.body))]
+                return [self._posted(document(hook.body), hook.now_ms)]
             try:
                 values = _called(hook.body.decode("utf-8"))
             except UnicodeDecodeError:
@@ -353,9 +352,9 @@ class VoipmsDialect:
             values = _called(hook.query)
         if not values.get("from") and not values.get("to"):
             return []  # somebody looks whether the address is right
-        return [self._called(values)]
+        return [self._called(values, hook.now_ms)]
 
-    def _posted(self, found: Any) -> Event:
+    def _posted(self, found: Any, now_ms: int) -> Event:
         data = mapping(mapping(found).get("data"))
         payload = mapping(data.get("payload"))
         event_type = words(data.get("event_type")) or "message.received"
@@ -371,18 +370,20 @@ class VoipmsDialect:
             raise Malformed("a text with 'from' and 'to' was expected")
         media = self._media(_media_urls(payload.get("media")))
         is_mms = words(payload.get("type")).strip().upper() == "MMS"
+        body = words(payload.get("text"))
+        remote_id = words(payload.get("id")) or words(data.get("id"))
         return Received(
-            remote_id=words(payload.get("id")) or words(data.get("id")),
+            remote_id=remote_id or made_id(sender, *recipients, str(now_ms), body),
             ours=recipients[0],
             sender=sender,
-            body=words(payload.get("text")),
+            body=body,
             recipients=recipients if len(recipients) > 1 else (),
             media=media,
             unlisted_media=is_mms and not media and not listed(payload.get("media")),
             sent_at_ms=read_at_ms(words(payload.get("received_at"))),
         )
 
-    def _called(self, values: Mapping[str, str]) -> Event:
+    def _called(self, values: Mapping[str, str], now_ms: int) -> Event:
         sender = plus_us(_plus(values.get("from", "")))
         ours = tuple(
             plus_us(_plus(each)) for each in re.split(r"[,;]", values.get("to", "")) if each.strip()
@@ -395,12 +396,10 @@ class VoipmsDialect:
             for each in re.split(r"[,;\s](?=\s*https?://)", values.get("media", ""))
             if each.strip()
         ]
-        at = values.get("timestamp", "")
-        remote_id = values.get("id", "")
-        if not remote_id and at:
-            # Without an id in the address a repeat is known by all that there is.
-            told = "\n".join([sender, *ours, at, body, *urls])
-            remote_id = "url-" + hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:40]
+        # Without an id in the address a repeat is known by VoIP.ms's time; without that nothing
+        # tells it from a second text, and to lose none, none is taken for a repeat.
+        at = values.get("timestamp", "") or str(now_ms)
+        remote_id = values.get("id", "") or made_id(sender, *ours, at, body)
         return Received(
             remote_id=remote_id,
             ours=ours[0],

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from smsbridge.gateways.voipms import FACTORY
 from smsbridge.gateways.voipms.mirror import MIRROR
-from smsbridge.provider.dialect import Request, Response
 from smsbridge.provider.simulator.mirror import Fault
 from tests.provider.contract import DialectContract
 
@@ -23,7 +21,3 @@ class VoipmsContractTests(DialectContract, SynchronousTestCase):
     lacks: ClassVar[frozenset[Fault]] = frozenset(["opted-out"])
     signs = False
     group_in = True
-
-    def answer_of(self, request: Request) -> Response:
-        """Return the double's answer, with what was asked."""
-        return evolve(super().answer_of(request), asked=request)
