@@ -545,11 +545,16 @@ class Daemon(Service):
 
     def opt_out(self, line: str, number: str) -> Deferred[bool]:
         """See `IBridge.opt_out`."""
-        return maybeDeferred(
-            lambda: self._opt_outs().opt_out(
-                self._line(line).label, self._destination(number), "operator"
-            )
-        )
+
+        def put_out() -> Deferred[bool]:
+            known, found = self._line(line).label, self._destination(number)
+
+            def withdrawn(is_new: bool) -> Deferred[bool]:
+                return self._inbox.withdraw(known, found).addCallback(lambda _: is_new)
+
+            return self._opt_outs().opt_out(known, found, "operator").addCallback(withdrawn)
+
+        return maybeDeferred(put_out)
 
     def opt_in(self, line: str, number: str) -> Deferred[bool]:
         """See `IBridge.opt_in`."""

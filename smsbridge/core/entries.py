@@ -134,5 +134,6 @@ class QueueQuery:
     statuses: tuple[str, ...] = field(default=("queued", "sending", "uncertain"))
     delivery_ids: tuple[str, ...] = ()
     message_id: str = ""
+    destination: str = ""
     after_id: str = ""  # only deliveries younger than this one
     limit: int = 100

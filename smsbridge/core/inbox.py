@@ -22,7 +22,7 @@ from smsbridge.core.attachments import LINK_LIFETIME_S, arrange, attached
 from smsbridge.core.changes import Changes
 from smsbridge.core.directory import Directory, Line, Person, World
 from smsbridge.core.dispatcher import Dispatcher
-from smsbridge.core.entries import Entry, NewMessage
+from smsbridge.core.entries import Entry, NewMessage, QueueQuery
 from smsbridge.core.limits import DailyCount, EchoGuard, TokenBuckets
 from smsbridge.core.message import (
     Accepted,
@@ -64,6 +64,7 @@ _LONGEST_ADDRESS: Final = 255
 _LONGEST_ORIGIN: Final = 600  # an address of the sender
 _LONGEST_REF: Final = 400
 _LONGEST_WORDS: Final = 2000
+_MOST_WITHDRAWN: Final = 1000  # texts that wait for one number
 _MOST_SHOWN: Final = 5  # characters that a warning names
 
 
@@ -143,7 +144,10 @@ class Inbox:
         self._rates = TokenBuckets(seconds)
         self._echoes = EchoGuard(seconds)
         self._words = Words(
-            world, lambda answer: self._accept_person(answer, also_out=True), seconds
+            world,
+            lambda answer: self._accept_person(answer, also_out=True),
+            self.withdraw,
+            seconds,
         )
         #: Told of facts about a line that were stored just now.
         self.learned: Callable[[str, dict[str, str]], None] = lambda line, facts: None
@@ -728,6 +732,29 @@ class Inbox:
                 person=message.author or "the operator",
                 peer=" ".join(mask(recipient) for recipient in message.recipients),
             )
+
+    def withdraw(self, line: str, number: str) -> Deferred[int]:
+        """
+        Give up what still waits to be sent from a line to a number that wants no more texts.
+
+        Fires with how much that was, after the commit; what is being sent already goes on.
+        """
+        return Deferred.fromCoroutine(self._withdraw(line, number))
+
+    async def _withdraw(self, line: str, number: str) -> int:
+        waiting = await self._store.queue(
+            QueueQuery(
+                line=line, statuses=(Status.QUEUED,), destination=number, limit=_MOST_WITHDRAWN
+            )
+        )
+        ids = [each.delivery_id for each in waiting]
+        if not ids:
+            return 0
+        count, lanes = await self._store.drop(ids, self._now_ms())
+        self._dispatcher.poke(lanes)
+        if self._changes:
+            self._changes.tell(each.partition(".")[0] for each in ids)
+        return count
 
     # -- reports, notices, calls -----------------------------------------------------------------
 

@@ -95,6 +95,7 @@ class Words:
     Deals with the words that arrive on lines with ``opt_out = bridge``.
 
     :param answer: queues an answer past the check that its recipient is out.
+    :param withdraw: gives up what still waits to be sent from a line to a number.
     :param seconds: a clock that never goes back.
     """
 
@@ -104,16 +105,20 @@ class Words:
         self,
         world: World,
         answer: Callable[[FromPerson], Deferred[Accepted]],
+        withdraw: Callable[[str, str], Deferred[int]],
         seconds: Callable[[], float],
     ) -> None:
         self._world = world
         self._answer = answer
+        self._withdraw = withdraw
         self._seconds = seconds
         # When which word was answered last, and the last word of each number.
         self._answered: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._last: OrderedDict[tuple[str, str], str] = OrderedDict()
 
-    def heard(self, line: Line, sender: str, body: str, accepting: Deferred[Accepted]) -> Any:
+    def heard(
+        self, line: Line, sender: str, body: str, accepting: Deferred[Accepted]
+    ) -> Deferred[Accepted]:
         """
         Do what a text asks for once it is committed; returns what its gateway shall wait for.
 
@@ -127,9 +132,12 @@ class Words:
         word = parse(body, line.opt_out_prefix, out)
         if word is None or not sender:
             return accepting
-        return accepting.addCallback(self._act, line, sender, word)
+        acting: Deferred[Accepted] = accepting.addCallback(self._act, line, sender, word)
+        return acting
 
-    def _act(self, accepted: Accepted, line: Line, sender: str, word: str) -> Any:
+    def _act(
+        self, accepted: Accepted, line: Line, sender: str, word: str
+    ) -> Accepted | Deferred[Accepted]:
         opt_outs = self._world.opt_outs
         key = (line.label, sender)
         if accepted.duplicate and self._last.get(key, word) != word:
@@ -142,6 +150,12 @@ class Words:
             changing = opt_outs.opt_out(line.label, sender, "words")
         else:
             changing = opt_outs.opt_in(line.label, sender)
+
+        def withdrawn(is_new: bool) -> bool | Deferred[bool]:
+            # A repeat may be here because a crash kept the first one from doing this.
+            if word != STOP or opt_outs is None or not (is_new or accepted.duplicate):
+                return is_new
+            return self._withdraw(line.label, sender).addCallback(lambda _: is_new)
 
         def changed(is_new: bool) -> Accepted:
             if is_new and word != HELP:
@@ -156,7 +170,7 @@ class Words:
                 self._tell(line, sender, word, accepted.message_id)
             return accepted
 
-        return changing.addCallback(changed)
+        return changing.addCallback(withdrawn).addCallback(changed)
 
     def _tell(self, line: Line, sender: str, word: str, message_id: str) -> None:
         """Send the answer, unless the sender is a machine or had it within the hour."""

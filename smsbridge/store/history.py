@@ -230,6 +230,8 @@ def queue_txn(connection: Connection, query: QueueQuery) -> list[DeliveryRecord]
         )
     if query.message_id:
         statement = statement.where(_c.message_id == query.message_id)
+    if query.destination:
+        statement = statement.where(_c.destination == query.destination)
     if query.after_id:
         statement = statement.where(_c.delivery_id > query.after_id)
     rows = connection.execute(statement.order_by(_c.delivery_id).limit(query.limit))

@@ -17,17 +17,17 @@ from typing import Any
 
 from attrs import define
 from sqlalchemy import Engine, text
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from smsbridge.core.changes import Changes
 from smsbridge.core.counts import Counts
 from smsbridge.core.directory import Directory, Line, Person, World
 from smsbridge.core.dispatcher import Dispatcher
-from smsbridge.core.entries import MessageQuery
+from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.core.inbox import Inbox
 from smsbridge.core.message import Accepted, FromNetwork, FromPerson
-from smsbridge.core.records import MessageRecord
+from smsbridge.core.records import DeliveryRecord, MessageRecord
 from smsbridge.store import database, history
 from smsbridge.store.service import MessageStore, StateFolder
 from smsbridge.store.writer import Writer
@@ -170,6 +170,10 @@ class HandStore(MessageStore):
             ).all()
         )
         return [Row(*row) for row in found]
+
+    def queue(self, query: QueueQuery) -> Deferred[list[DeliveryRecord]]:
+        """Read at once, in the test's thread."""
+        return succeed(self.writer.run(history.queue_txn, query))
 
     def records(self) -> list[MessageRecord]:
         """Return all messages, oldest first."""

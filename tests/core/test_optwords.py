@@ -18,7 +18,7 @@ from smsbridge.core.optwords import HELP, START, STOP, parse, sentence
 from smsbridge.core.segments import count
 from smsbridge.errors import Refused, TemporaryFailure
 from tests.core.optouts import FakeOptOuts
-from tests.core.rig import NUMBER, OTHER, Rig
+from tests.core.rig import NOW, NUMBER, OTHER, Rig
 
 
 class ParseTests(SynchronousTestCase):
@@ -237,6 +237,28 @@ class WordsTests(SynchronousTestCase):
             self.hear("STOP")
 
         self.assertEqual((self.out.listed(), self.answers()), ([], []))
+
+    def test_what_waits_for_who_is_out_is_given_up(self) -> None:
+        """What was accepted before the STOP is not sent after it; the confirmation is."""
+        for more in (
+            {"line": "two"},
+            {"line": "two", "not_before_ms": NOW + 3_600_000},
+            {"line": "one"},
+        ):
+            self.rig.send(f"to {more}", NUMBER, **more)
+        self.rig.send("to another", OTHER, line="two")
+        self.rig.settle()
+        self.hear("STOP")
+
+        statuses = {
+            record.body: record.deliveries[0].status
+            for record in self.rig.store.records()
+            if record.direction == "out"
+        }
+        self.assertEqual(
+            list(statuses.values()), ["dropped", "dropped", "queued", "queued", "queued"]
+        )
+        self.assertIn("You will get no more texts", list(statuses)[-1])
 
     def test_accept_fires_when_the_wish_is_kept(self) -> None:
         """The peer is acknowledged after both commits: a crash in between loses no STOP."""

@@ -119,13 +119,14 @@ def read_slot(answer: domish.Element) -> Slot:
 
 
 def _child(element: domish.Element, name: str) -> domish.Element:
-    for child in element.elements(NS_UPLOAD, name):
-        return child
+    found: domish.Element | None = next(element.elements(NS_UPLOAD, name), None)
+    if found is not None:
+        return found
     raise BadSlot(f"<{name}/> is missing")
 
 
 def _url(element: domish.Element) -> str:
-    url = element.getAttribute("url", "")
+    url: str = element.getAttribute("url", "")
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
