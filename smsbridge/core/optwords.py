@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from smsbridge.core.address import is_e164, mask
@@ -132,45 +132,42 @@ class Words:
         word = parse(body, line.opt_out_prefix, out)
         if word is None or not sender:
             return accepting
-        acting: Deferred[Accepted] = accepting.addCallback(self._act, line, sender, word)
+        acting: Deferred[Accepted] = accepting.addCallback(
+            lambda accepted: Deferred.fromCoroutine(self._act(accepted, line, sender, word))
+        )
         return acting
 
-    def _act(
-        self, accepted: Accepted, line: Line, sender: str, word: str
-    ) -> Accepted | Deferred[Accepted]:
-        opt_outs = self._world.opt_outs
+    async def _act(self, accepted: Accepted, line: Line, sender: str, word: str) -> Accepted:
         key = (line.label, sender)
         if accepted.duplicate and self._last.get(key, word) != word:
             return accepted  # a late repeat must not undo what was written after it
         self._note(self._last, key, word)
-        changing: Deferred[bool]
-        if opt_outs is None or word == HELP:
-            changing = succeed(word == HELP)
-        elif word == STOP:
-            changing = opt_outs.opt_out(line.label, sender, "words")
-        else:
-            changing = opt_outs.opt_in(line.label, sender)
-
-        def withdrawn(is_new: bool) -> bool | Deferred[bool]:
-            # A repeat may be here because a crash kept the first one from doing this.
-            if word != STOP or opt_outs is None or not (is_new or accepted.duplicate):
-                return is_new
-            return self._withdraw(line.label, sender).addCallback(lambda _: is_new)
-
-        def changed(is_new: bool) -> Accepted:
-            if is_new and word != HELP:
-                self.log.info(
-                    "line {line}: {peer} wrote {word} and is {state}",
-                    line=line.label,
-                    peer=mask(sender),
-                    word=word.upper(),
-                    state="out" if word == STOP else "back in",
-                )
-            if is_new and not accepted.duplicate:
-                self._tell(line, sender, word, accepted.message_id)
+        if not await self._changed(line.label, sender, word, accepted.duplicate):
             return accepted
+        if word != HELP:
+            self.log.info(
+                "line {line}: {peer} wrote {word} and is {state}",
+                line=line.label,
+                peer=mask(sender),
+                word=word.upper(),
+                state="out" if word == STOP else "back in",
+            )
+        if not accepted.duplicate:
+            self._tell(line, sender, word, accepted.message_id)
+        return accepted
 
-        return changing.addCallback(withdrawn).addCallback(changed)
+    async def _changed(self, line: str, sender: str, word: str, is_repeat: bool) -> bool:
+        """Do what a word says; tells whether there is something to answer."""
+        opt_outs = self._world.opt_outs
+        if opt_outs is None or word == HELP:
+            return word == HELP
+        if word == START:
+            return await opt_outs.opt_in(line, sender)
+        is_new = await opt_outs.opt_out(line, sender, "words")
+        if is_new or is_repeat:
+            # A repeat may be here because a crash kept the first one from doing this.
+            await self._withdraw(line, sender)
+        return is_new
 
     def _tell(self, line: Line, sender: str, word: str, message_id: str) -> None:
         """Send the answer, unless the sender is a machine or had it within the hour."""
