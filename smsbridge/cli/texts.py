@@ -201,7 +201,11 @@ def _summary(deliveries: Sequence[Mapping[str, Any]]) -> str:
     counts = Counter(each["status"] for each in deliveries)
     worst = min(counts, key=lambda status: _WORST.index(status) if status in _WORST else 99)
     text = worst if len(counts) == 1 else f"{worst} {counts[worst]}/{len(deliveries)}"
-    reasons = {each["reason"] for each in deliveries if each["status"] == worst and each["reason"]}
+    reasons = {
+        each["reason"].partition(":")[0]
+        for each in deliveries
+        if each["status"] == worst and each["reason"]
+    }
     return f"{text} ({', '.join(sorted(reasons))})" if reasons else text
 
 

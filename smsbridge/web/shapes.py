@@ -95,7 +95,9 @@ def message(
         ],
         "created_at": instant(record.created_at_ms),
         "deliveries": [
-            _delivery(each) for each in record.deliveries if each.kind == Kind.MESSAGE.value
+            {**_delivery(each), "reason": _explained(each)}
+            for each in record.deliveries
+            if each.kind == Kind.MESSAGE.value
         ],
     }
     if detail:
@@ -114,6 +116,11 @@ def _delivery(record: DeliveryRecord) -> Shape:
         "reason": record.reason,
         "remote_id": record.remote_id,
     }
+
+
+def _explained(record: DeliveryRecord) -> str:
+    """Return the reason with the words and the code of whoever gave it."""
+    return ": ".join(each for each in (record.reason, record.text) if each)
 
 
 def queued(record: DeliveryRecord) -> Shape:
