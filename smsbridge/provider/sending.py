@@ -433,6 +433,9 @@ class Sending:
         until_s: float,
     ) -> Outcome:
         """Ask the provider a few times; returns `unknown` where that does not help."""
+        request = self._question(outgoing, sent_at_ms)
+        if request is None:
+            return unknown
         denied = 0
         began_s = self._reactor.seconds()
         for each_s in after_s:
@@ -441,10 +444,8 @@ class Sending:
                 return unknown
             try:
                 await self._sleep(pause_s)
-                found = await self._look(line, outgoing, deliveries, sent_at_ms, until_s)
+                found = await self._look(line, outgoing, deliveries, sent_at_ms, request, until_s)
             except CancelledError:
-                return unknown
-            if found is None:
                 return unknown
             if isinstance(found, str):
                 self._remember(found, deliveries)
@@ -465,20 +466,25 @@ class Sending:
             detail=unknown.detail,
         )
 
+    def _question(self, outgoing: Outgoing, sent_at_ms: int) -> Request | None:
+        try:
+            return self._account.dialect.look_up(outgoing, sent_at_ms)
+        except Exception:
+            # It stays as unknown as it is.
+            self.log.failure("{gateway}: a text cannot be looked up", gateway=self._account.label)
+            return None
+
     async def _look(
         self,
         line: ProviderLine,
         outgoing: Outgoing,
         deliveries: Sequence[Delivery],
         sent_at_ms: int,
+        request: Request,
         until_s: float,
-    ) -> LookedUp | None:
-        """Ask once; None: there is no use in asking."""
-        dialect = self._account.dialect
+    ) -> LookedUp:
+        """Ask once."""
         try:
-            request = dialect.look_up(outgoing, sent_at_ms)
-            if request is None:
-                return None
             stored = await self._neighbors(line, deliveries, sent_at_ms)
             timeout_s = min(_LOOK_UP_WITHIN_S, until_s - self._reactor.seconds())
             if timeout_s < _SHORTEST_S:
@@ -487,7 +493,7 @@ class Sending:
             # No turn of the reactor between this and `_remember`: two equal texts that were lost
             # together must not be taken for each other.
             known = stored | self._early.known(each.delivery_id for each in deliveries)
-            return dialect.looked_up(outgoing, sent_at_ms, response, known)
+            return self._account.dialect.looked_up(outgoing, sent_at_ms, response, known)
         except CancelledError:
             raise
         except (NotSent, NoAnswer, TemporaryFailure) as e:
