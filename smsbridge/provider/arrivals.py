@@ -219,6 +219,7 @@ class Arrivals:
                 delivery_id=delivery_id,
                 remote_id=update.remote_id,
                 line=line.label if line is not None else "",
+                destination=update.recipient,
                 within_s=_REPORTS_WITHIN_S,
                 reason=update.reason,
                 text=update.text,

@@ -37,11 +37,13 @@ class MemoryPending:
     Notes in a dictionary; see `core.pending.Pending`.
 
     :ivar failure: what every method fails with, None for success.
+    :ivar refused: the beginning of keys that are not kept.
     """
 
     clock: Clock
     notes: dict[tuple[str, str], Kept] = field(factory=dict)
     failure: Exception | None = None
+    refused: str = "nothing"
     read: int = 0
 
     @property
@@ -54,6 +56,8 @@ class MemoryPending:
         assert len(key) <= 255
         if self.failure is not None:
             return fail(self.failure)
+        if key.startswith(self.refused):
+            return fail(TemporaryFailure("internal"))
         if (gateway, key) in self.notes:
             return succeed(False)
         self.notes[gateway, key] = Kept(key, value, int(self.clock.seconds() * 1000))

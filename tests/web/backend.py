@@ -228,6 +228,7 @@ class DictFiles:
         headers: Mapping[str, str] | None = None,
         name: str = "",
         received: bool = False,
+        trusted: str = "",
     ) -> Deferred[Media]:
         """See `Files`."""
         known = url.rpartition("/")[2]
