@@ -70,21 +70,34 @@ def facts(spec: Mapping[str, Any], operations: list[str], source: str) -> dict[s
     """
     Take the facts about some operations out of a description (OpenAPI 3.0 or 3.1).
 
-    :param operations: such as ``POST /messages``, the paths as the description has them.
+    :param operations: such as ``POST /messages``, the paths as the description has them; what the
+        provider calls itself is ``POST /callbacks/NAME``.
     :raises KeyError: an operation is not in the description.
     """
     taken = _Taking(spec)
     found = {}
+    servers = list(spec.get("servers", []))
     for operation in operations:
         method, path = operation.split(" ", 1)
-        found[operation] = taken.operation(spec["paths"][path], method.lower())
-    server = next((each["url"] for each in spec.get("servers", [])), "")
+        item = _path_item(spec, path)
+        servers.extend(item.get("servers", []))
+        found[operation] = taken.operation(item, method.lower())
+    server = next((each["url"] for each in servers), "")
     return {
         "source": source,
         "server": server,
         "operations": found,
         "$defs": dict(sorted(taken.schemas().items())),
     }
+
+
+def _path_item(spec: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    name = path.removeprefix("/callbacks/")
+    if path in spec["paths"] or name == path:
+        found: Mapping[str, Any] = spec["paths"][path]
+    else:
+        found = next(iter(spec["components"]["callbacks"][name].values()))
+    return found
 
 
 class _Taking:

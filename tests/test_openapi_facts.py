@@ -93,6 +93,21 @@ class DescribedTests(SynchronousTestCase):
         self.assertNotIn("words", json.dumps(self.facts))
         self.assertIn("description", self.facts["$defs"]["New"]["properties"])
 
+    def test_calls_of_the_provider_are_operations_too(self) -> None:
+        """A callback is found by its name, and a server may stand at a path alone."""
+        callback = {"{url}": {"post": {"requestBody": {"content": {"application/json": {}}}}}}
+        spec = {
+            "paths": {"/texts": {"get": {}, "servers": [{"url": "https://a.example/v2"}]}},
+            "components": {"callbacks": {"told": callback}},
+        }
+
+        found = facts(spec, ["GET /texts", "POST /callbacks/told"], "made up")
+
+        self.assertEqual(found["server"], "https://a.example/v2")
+        self.assertEqual(
+            found["operations"]["POST /callbacks/told"]["body"], {"application/json": {}}
+        )
+
     def test_right_form_is_right(self) -> None:
         """A form with described names, lists as repeated names, has nothing wrong."""
         self.assertEqual(
