@@ -167,6 +167,7 @@ class Listing:
         every_s = self._account.config.reconcile_every
         try:
             since_ms = await self._since()
+            began_at_ms = self._now_ms()
             found = await self.reconcile(since_ms, _silent)
         except CancelledError:
             return
@@ -181,6 +182,8 @@ class Listing:
             return
         for problem in found.problems:
             self.log.warn("{gateway}: {reason}", gateway=self._account.label, reason=problem)
+        if not found.problems:
+            self._succeeded_at_ms = began_at_ms
         if found.missed or found.statuses:
             self.log.info(
                 "{gateway}: the provider's list had {missed} texts and {statuses} statuses that "
@@ -246,7 +249,6 @@ class Listing:
         result: Reconciled | Failed
         try:
             result = await self._lines(look)
-            self._succeeded_at_ms = self._now_ms() if not result.problems else None
         except CancelledError:
             result = Failed(TemporaryFailure("peer-down", "The gateway was stopped."))
         except Exception as e:
@@ -280,8 +282,8 @@ class Listing:
                 count.problems.append(f"Line {line.label}: {e}")
                 continue
             look.tell(
-                f"Line {line.label}: {count.seen - before[0]} texts listed, "
-                f"{count.missed - before[1]} of them were missed."
+                f"Line {line.label}: listed {count.seen - before[0]}, of which "
+                f"{count.missed - before[1]} had been missed."
             )
         if not count.lines:
             raise PermanentFailure("unsupported", f"{self._title} cannot be asked for past texts.")
