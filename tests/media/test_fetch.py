@@ -161,6 +161,39 @@ class FetchTests(TestCase):
             ["Basic x", "Basic x", None],
         )
 
+    async def test_credentials_do_not_come_back_from_elsewhere(self) -> None:
+        """Who was led away once is not led back to spend the password where a stranger says."""
+        self.host.answers["/a"] = (302, {"location": f"http://other.example:{self.port}/b"}, b"")
+        self.host.answers["/b"] = (302, {"location": f"{self.base}/c"}, b"")
+        self.host.answers["/c"] = (200, {}, b"hello")
+
+        await self.store.fetch(f"{self.base}/a", headers={"Authorization": "Basic x"})
+
+        self.assertEqual(
+            [headers.get("authorization") for _, headers in self.host.seen],
+            ["Basic x", None, None],
+        )
+
+    async def test_a_host_that_the_operator_named_may_be_private(self) -> None:
+        """It alone: neither another port of it, nor where it leads."""
+        self.rig.change(allow_private=False)
+        trusted = f"http://127.0.0.1:{self.port}"
+        self.host.answers["/a"] = (302, {"location": "/b"}, b"")
+        self.host.answers["/b"] = (200, {}, b"hello")
+        self.host.answers["/c"] = (302, {"location": f"{self.base}/b"}, b"")
+        self.host.answers["/d"] = (302, {"location": "http://127.0.0.1:1/"}, b"")
+
+        self.assertEqual((await self.store.fetch(f"{trusted}/a", trusted=trusted)).size, 5)
+        for url, named in (
+            (f"{trusted}/b", ""),
+            (f"{trusted}/b", f"https://127.0.0.1:{self.port}"),
+            (f"{trusted}/b", "http://127.0.0.1:1"),
+            (f"{trusted}/c", trusted),
+            (f"{trusted}/d", trusted),
+        ):
+            refusal = await self.refusal(url, trusted=named)
+            self.assertEqual(refusal.reason, "not-permitted", (url, named))
+
     async def test_too_much_is_not_taken(self) -> None:
         """Neither announced, nor by surprise, nor well packed; nothing is left of it."""
         self.host.answers["/a"] = (200, {}, b"x" * 2000)
