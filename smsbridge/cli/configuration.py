@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from smsbridge.cli import output
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -182,7 +184,7 @@ def _overview(config: Config, advice: Sequence[str]) -> str:
     parts += _table("Persons", rows)
     notes = [*config.warnings, *advice]
     if notes:
-        parts += ["", "Worth knowing", *(f"  {note}" for note in notes)]
+        parts += ["", "Worth knowing", *map(output.paragraph, notes)]
     return "\n".join(parts)
 
 

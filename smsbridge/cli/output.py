@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ __all__ = [
     "binary",
     "harmless",
     "local_time",
+    "paragraph",
     "print_table",
     "rows_of",
     "status_color",
@@ -159,6 +161,21 @@ def rows_of(
         yield line(row)
     for row in stream:
         yield line(row)
+
+
+def paragraph(text: str) -> str:
+    """Indent a sentence and fit it to the terminal; an address stays whole, to be copied."""
+    width = terminal_width()
+    if width is None:
+        return f"  {text}"
+    return textwrap.fill(
+        text,
+        max(40, width),
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str], *, empty: str) -> None:

@@ -80,6 +80,15 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(output.width_of(cut[1]), 40)
         self.assertTrue(cut[1].endswith("\N{HORIZONTAL ELLIPSIS}"))
 
+    def test_sentences_fit_the_terminal_and_addresses_stay_whole(self) -> None:
+        """An address that is to be copied into a console must not be cut; elsewhere nothing is."""
+        url = "https://sms.example.org/hook/a-gateway-with-a-long-name/status"
+        self.assertEqual(output.paragraph(f"call {url} now"), f"  call {url} now")
+
+        self.terminal(50)
+
+        self.assertEqual(output.paragraph(f"call {url} now"), f"  call\n    {url}\n    now")
+
     def test_wide_characters_are_cut_by_width(self) -> None:
         """A text of wide characters fits as well."""
         self.terminal(40)
