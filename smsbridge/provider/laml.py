@@ -63,7 +63,6 @@ __all__ = [
     "LamlDialect",
     "Profile",
     "addresses",
-    "basic",
     "joined",
     "mend",
     "quota",
@@ -244,11 +243,6 @@ def joined(pairs: Iterable[tuple[str, str]], *, distinct: bool) -> str:
     return "".join(f"{name}{value}" for name, value in sorted(pairs, key=lambda each: each[0]))
 
 
-def basic(user: str, password: str) -> str:
-    """Write the header of HTTP basic authentication (RFC 7617)."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
 # -- the dialect -----------------------------------------------------------------------------------
 
 
@@ -261,7 +255,7 @@ class Profile:
     :ivar base: scheme and host, without a slash at the end.
     :ivar account: the path of the account.
     :ivar suffix: what stands behind the names of resources.
-    :ivar authorization: the header's value.
+    :ivar login: the header with the credentials.
     :ivar is_own: tells whether an address (scheme and host) is the provider's.
     :ivar faults: what its codes mean.
     :ivar no_account: what a path that does not exist means.
@@ -273,7 +267,7 @@ class Profile:
     base: str
     account: str
     suffix: str
-    authorization: str
+    login: Mapping[str, str]
     is_own: Callable[[str], bool]
     faults: Mapping[int, Fault]
     wrong_credentials: Fault
@@ -412,7 +406,7 @@ class LamlDialect:
         return f"{name}: {text[:300]}" if text else name
 
     def _headers(self) -> dict[str, str]:
-        return {"Authorization": self.profile.authorization, "Accept": "application/json"}
+        return {**self.profile.login, "Accept": "application/json"}
 
     # -- what became of a text whose answer was lost
 

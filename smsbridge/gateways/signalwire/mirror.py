@@ -91,6 +91,7 @@ class SignalwireMirror(LamlMirror):
                 most_media=8,
                 known_fields=_FIELDS,
                 shown=_shown,
+                number_shown=_number_shown,
                 sign=sign,
                 new_id=lambda number, mms: f"7c1a5a52-11aa-4c0e-9a55-{number:012x}",
                 number_sid=lambda number: f"9a1b0000-22bb-4c0e-9a55-{number:012x}",
@@ -109,6 +110,27 @@ def _shown(text: dict[str, Any]) -> dict[str, Any]:
     """Write codes as texts."""
     code = text["error_code"]
     return {**text, "error_code": None if code is None else str(code)}
+
+
+def _number_shown(number: dict[str, Any]) -> dict[str, Any]:
+    """Add what SignalWire always has."""
+    methods = ("sms_fallback_method", "status_callback_method", "voice_fallback_method")
+    absent = (
+        *("address_sid", "emergency_address_sid", "identity_sid", "sms_application_sid"),
+        *("sms_fallback_url", "status_callback", "trunk_sid", "voice_application_sid"),
+        *("voice_caller_id_lookup", "voice_fallback_url", "voice_url"),
+    )
+    return {
+        **number,
+        **dict.fromkeys(absent),
+        **dict.fromkeys((*methods, "voice_method"), "POST"),
+        "account_id": number["account_sid"],
+        "address_requirements": "none",
+        "beta": False,
+        "country_code": "US",
+        "emergency_status": "Inactive",
+        "origin": "signalwire",
+    }
 
 
 MIRROR = SignalwireMirror

@@ -30,7 +30,6 @@ from smsbridge.provider.laml import (
     LamlDialect,
     Profile,
     addresses,
-    basic,
     joined,
     mend,
     quota,
@@ -38,6 +37,7 @@ from smsbridge.provider.laml import (
     slower,
     unclear,
 )
+from smsbridge.provider.spelling import basic
 
 __all__ = ["FAULTS", "FILES", "SignalwireDialect", "account_path", "form_signature", "signature"]
 
@@ -181,7 +181,7 @@ class SignalwireDialect(LamlDialect):
                 base=config.base_url or f"https://{config.domain}",
                 account=account_path(config),
                 suffix="",
-                authorization=basic(config.project_id, config.auth_token),
+                login=basic(config.project_id, config.auth_token),
                 is_own=frozenset([f"https://{config.domain}", FILES]).__contains__,
                 faults=FAULTS,
                 wrong_credentials=_CREDENTIALS,
@@ -229,7 +229,7 @@ class SignalwireDialect(LamlDialect):
             return [{}]
         # Only projects with protected media want credentials; where the files themselves are
         # kept, the token alone is said to count.
-        tries: list[Mapping[str, str]] = [{}, {"Authorization": self.profile.authorization}]
+        tries: list[Mapping[str, str]] = [{}, self.profile.login]
         if url.lower().startswith(f"{FILES}/") or self.profile.base == self._config.base_url:
             tries.append({"Authorization": f"Bearer {self._config.auth_token}"})
         return tries

@@ -87,6 +87,7 @@ class TwilioMirror(LamlMirror):
                 most_media=10,
                 known_fields=_FIELDS,
                 shown=_shown,
+                number_shown=dict,
                 sign=sign,
                 new_id=lambda number, mms: f"{'MM' if mms else 'SM'}{number:032x}",
                 number_sid=lambda number: f"PN{number:032x}",

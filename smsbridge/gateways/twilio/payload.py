@@ -29,7 +29,6 @@ from smsbridge.provider.laml import (
     LamlDialect,
     Profile,
     addresses,
-    basic,
     joined,
     mend,
     quota,
@@ -37,6 +36,7 @@ from smsbridge.provider.laml import (
     slower,
     unclear,
 )
+from smsbridge.provider.spelling import basic
 
 __all__ = ["BASE", "FAULTS", "TwilioDialect", "account_path", "signature"]
 
@@ -235,7 +235,7 @@ class TwilioDialect(LamlDialect):
                 base=config.base_url or BASE,
                 account=account_path(config),
                 suffix=".json",
-                authorization=basic(*config.login),
+                login=basic(*config.login),
                 is_own=lambda origin: _HOSTS.fullmatch(origin) is not None,
                 faults=FAULTS,
                 wrong_credentials=_CREDENTIALS,
@@ -300,7 +300,7 @@ class TwilioDialect(LamlDialect):
     def media_headers(self, url: str) -> Sequence[Mapping[str, str]]:
         """See `Dialect.media_headers`."""
         if self.is_own(url):
-            return [{"Authorization": self.profile.authorization}]
+            return [self.profile.login]
         return [{}]
 
 

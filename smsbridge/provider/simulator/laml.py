@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, ClassVar, Final
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from attrs import frozen
 
 from smsbridge.core.message import Status
-from smsbridge.provider.dialect import Hook, Request, Response
-from smsbridge.provider.laml import FORM, LONGEST_BODY, addresses, basic
+from smsbridge.provider.dialect import Request, Response
+from smsbridge.provider.laml import FORM, LONGEST_BODY
 from smsbridge.provider.simulator.mirror import (
     Asked,
     AskedDids,
@@ -34,6 +34,7 @@ from smsbridge.provider.simulator.mirror import (
     Fault,
     Wrong,
 )
+from smsbridge.provider.spelling import basic, without_credentials
 
 __all__ = ["LamlMirror", "Nature"]
 
@@ -61,6 +62,7 @@ class Nature:
 
     :ivar logins: users and passwords that are taken.
     :ivar shown: writes one text as JSON, given the fields that both have.
+    :ivar number_shown: likewise one number of the account.
     :ivar sign: makes the headers of a webhook from the address and the form.
     :ivar codes: `errors.REASONS` to the code of a text that failed.
     :ivar other_code: the code of a failure for any other reason.
@@ -84,6 +86,7 @@ class Nature:
     most_media: int
     known_fields: frozenset[str]
     shown: Callable[[dict[str, Any]], dict[str, Any]]
+    number_shown: Callable[[dict[str, Any]], dict[str, Any]]
     sign: Callable[[str, Sequence[tuple[str, str]]], Mapping[str, str]]
     new_id: Callable[[int, bool], str]
     number_sid: Callable[[int], str]
@@ -97,9 +100,8 @@ class LamlMirror:
     statuses: ClassVar[Sequence[Status]] = (Status.SENT, Status.DELIVERED)
     sample: ClassVar[Mapping[str, str]]
 
-    def __init__(self, nature: Nature, http_password: str = "") -> None:
+    def __init__(self, nature: Nature) -> None:
         self.nature = nature
-        self._http_password = http_password
 
     def new_id(self, number: int, mms: bool) -> str:
         """See `Mirror.new_id`."""
@@ -147,7 +149,7 @@ class LamlMirror:
 
     def _check_login(self, call: Call) -> None:
         given = call.headers.get("authorization", "")
-        if given not in [basic(*login) for login in self.nature.logins]:
+        if given not in [basic(*login)["Authorization"] for login in self.nature.logins]:
             raise Wrong(self._error(self.nature.refusals["credentials"]))
 
     def _pairs(self, text: str) -> list[tuple[str, str]]:
@@ -311,18 +313,27 @@ class LamlMirror:
 
     def dids(self, asked: AskedDids, numbers: Sequence[str]) -> Response:
         """See `Mirror.dids`."""
-        items = [
-            {
-                "sid": self.nature.number_sid(place),
-                "account_sid": self.nature.account_sid,
-                "phone_number": number,
-                "friendly_name": number,
-                "capabilities": {"sms": True, "mms": True, "voice": True, "fax": False},
-                "sms_url": "",
-                "sms_method": "POST",
-            }
-            for place, number in enumerate(numbers)
-        ]
+        items = []
+        for place, number in enumerate(numbers):
+            sid = self.nature.number_sid(place)
+            uri = f"{self.nature.account}/IncomingPhoneNumbers/{sid}{self.nature.suffix}"
+            items.append(
+                self.nature.number_shown(
+                    {
+                        "sid": sid,
+                        "account_sid": self.nature.account_sid,
+                        "phone_number": number,
+                        "friendly_name": number,
+                        "capabilities": {"sms": True, "mms": True, "voice": True, "fax": False},
+                        "sms_url": "",
+                        "sms_method": "POST",
+                        "api_version": "2010-04-01",
+                        "date_created": _date(0),
+                        "date_updated": _date(0),
+                        "uri": uri,
+                    }
+                )
+            )
         return self._page("IncomingPhoneNumbers", "incoming_phone_numbers", items, {}, 0, False)
 
     def _text(self, text: DoubleText, status: str = "") -> dict[str, Any]:
@@ -408,14 +419,10 @@ class LamlMirror:
     def _call(self, url: str, form: list[tuple[str, str]]) -> Request:
         """Write a form to an address, whose fragment is for the provider alone."""
         address = url.partition("#")[0]
-        headers = {"Content-Type": f"{FORM}; charset=UTF-8"}
-        parts = urlsplit(address)
-        if parts.username is not None or parts.password is not None:
-            login = (unquote(parts.username or ""), unquote(parts.password or ""))
-            headers["Authorization"] = basic(*login)
         # Credentials of an address are sent as a header and are not part of what is signed here.
-        signed = addresses(Hook(method="POST", url=address), any_port=False)[0]
-        headers.update(self.nature.sign(signed, form))
+        bare, login = without_credentials(address)
+        headers = {"Content-Type": f"{FORM}; charset=UTF-8", **login}
+        headers.update(self.nature.sign(bare, form))
         return Request(method="POST", url=address, headers=headers, body=urlencode(form).encode())
 
     def is_heard(self, response: Response) -> bool:

@@ -14,7 +14,7 @@ from smsbridge.gateways.twilio.config import TwilioGateway
 from smsbridge.gateways.twilio.mirror import TwilioMirror
 from smsbridge.gateways.twilio.payload import TwilioDialect
 from smsbridge.provider.dialect import Hook
-from smsbridge.provider.laml import basic
+from smsbridge.provider.spelling import basic
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "signatures.json").read_text(encoding="utf-8")
@@ -155,7 +155,7 @@ class PublishedTests(SynchronousTestCase):
             ("me:p!ss@", "me", "p!ss"),
         ):
             signed = mirror.nature.sign(URL.replace("://", f"://{login}"), PAIRS)
-            header = {"authorization": basic(user, password)}
+            header = {"authorization": basic(user, password)["Authorization"]}
 
             signature = signed["X-Twilio-Signature"]
             self.assertTrue(dialect.authentic(call(signature=signature, **header)), login)
