@@ -137,8 +137,9 @@ class Client:
                 headers,
                 _Body(request.body) if request.body or request.method != "GET" else None,
             )
-        except ValueError as e:
-            raise NotSent(f"The address on {host} cannot be used: {e}.") from None
+        except ValueError:
+            # Not in the error's words: they may have the address, and that may have a password.
+            raise NotSent(f"The address on {host} cannot be used.") from None
         try:
             response = await asking
             return Response(

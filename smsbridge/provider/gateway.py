@@ -246,7 +246,7 @@ class ProviderFactory:
         """
         Refuse what cannot work; see `smsbridge.gateways`.
 
-        :raises ConfigError: a line has no number, or the time limit is of no use.
+        :raises ConfigError: a line has no number, the time limit is of no use, or a secret is none.
         """
         if not _SHORTEST_TIMEOUT_S <= config.timeout <= _LONGEST_TIMEOUT_S:
             raise ConfigError(
@@ -254,6 +254,10 @@ class ProviderFactory:
                 f"{_LONGEST_TIMEOUT_S:g}s",
                 key="timeout",
             )
+        try:
+            self.dialect(config)
+        except ValueError as e:
+            raise ConfigError(f"the section cannot be used: {e}") from None
         for label, line in lines.items():
             if not line.number:
                 raise ConfigError(

@@ -215,6 +215,9 @@ class Sending:
                 return NotTried()
         except CancelledError:
             return NotTried()
+        if not self._running or not self._has_time(until_s):
+            self._rests.given_up(line.label)  # it waited too long for the one that tried
+            return NotTried()
         self._early.send_began()
         judged = False
         try:

@@ -626,6 +626,51 @@ class RestTests(SendingCase):
         self.assertEqual(self.successResultOf(first), [Sent("T1")])
         self.assertEqual(self.successResultOf(second), [Sent("T2")])
 
+    def test_waiting_for_the_first_has_an_end(self) -> None:
+        """What waited so long that its own time would not do goes back to the queue."""
+        self.rig.gateway.update(evolve(self.rig.config, mute=True, timeout=60.0), self.rig.lines)
+        self.api.sends = [answer(429)]
+        self.deliver(self.rig.delivery())
+        self.rig.pass_time(5)
+        self.api.sends = [None]
+        first = self.begin(self.rig.delivery("b"))
+        second = self.begin(self.side(), lane="work/side")
+
+        self.rig.pass_time(59)
+        self.assertNoResult(second)
+        self.rig.pass_time(1)
+
+        self.assertIsInstance(self.successResultOf(first)[0], UnknownOutcome)
+        self.assertEqual(self.successResultOf(second), [NotTried()])
+
+    def test_text_that_gave_up_lets_the_next_one_try(self) -> None:
+        """A stumbling dialect does not keep the others waiting."""
+        self.api.sends = [answer(429)]
+        self.deliver(self.rig.delivery())
+        self.rig.pass_time(5)
+        self.api.sends = [Response(status=429, headers={"retry-after": "soon"})]
+
+        first = self.begin(self.rig.delivery("b"))
+        second = self.begin(self.side(), lane="work/side")
+
+        self.assertIsInstance(self.successResultOf(first)[0], UnknownOutcome)
+        self.assertEqual(self.successResultOf(second), [Sent("T1")])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_longer_rest_outlasts_a_shorter_one(self) -> None:
+        """Of two verdicts that come together the one that asks for more holds."""
+        self.api.holds = True
+        self.api.sends = [answer(429, retry_after="60"), answer(429, retry_after="5")]
+        self.begin(self.rig.delivery("a"))
+        self.begin(self.side(), lane="work/side")
+        self.api.answer_held(2)
+
+        self.rig.pass_time(59)
+        self.assertFalse(self.is_open())
+        self.rig.pass_time(1)
+
+        self.assertTrue(self.is_open())
+
     def test_rest_of_a_line_leaves_the_others(self) -> None:
         """A number that is not the account's closes its own line."""
         self.api.sends = [answer(403, "not-ours")]
