@@ -18,7 +18,7 @@ from smsbridge.core.segments import foreign, split
 from smsbridge.gateways.vonage.config import VonageGateway, read_private_key
 from smsbridge.gateways.vonage.payload import bare, message_type, plus, signature
 from smsbridge.provider.dialect import Malformed, Request, Response
-from smsbridge.provider.reading import document, listed, mapping, words
+from smsbridge.provider.reading import document, mapping, words
 from smsbridge.provider.simulator.mirror import (
     Asked,
     AskedDids,
@@ -212,20 +212,14 @@ class VonageMirror:
         except Malformed:
             raise Wrong(_problem(422, "1020", "Invalid params")) from None
         kind = words(values.get("message_type"))
-        items = [mapping(values.get(kind))]
-        if kind == "content":
-            items = [mapping(each) for each in listed(values.get("content"))]
-        elif kind not in _MEDIA_TYPES:
-            raise Wrong(_problem(422, "1020", "Invalid params"))
-        kinds = [words(each.get("type")) or kind for each in items]
+        item = mapping(values.get(kind))
         if (
             values.get("channel") != "mms"
             or not _NUMBER.fullmatch(words(values.get("to")))
             or not words(values.get("from"))
-            or not items
-            or not all(words(each.get("url")) for each in items)
-            or not all(each in _MEDIA_TYPES for each in kinds)
-            or any(len(words(each.get("caption"))) > 2000 for each in items)
+            or kind not in _MEDIA_TYPES
+            or not words(item.get("url"))
+            or len(words(item.get("caption"))) > 2000
             or len(words(values.get("client_ref"))) > 100
         ):
             raise Wrong(_problem(422, "1020", "Invalid params"))
@@ -236,8 +230,8 @@ class VonageMirror:
                     outbound=True,
                     sender=plus(words(values.get("from"))),
                     recipients=(plus(words(values.get("to"))),),
-                    body="".join(words(each.get("caption")) for each in items),
-                    media=tuple(DoubleMedia(url=words(each.get("url"))) for each in items),
+                    body=words(item.get("caption")),
+                    media=(DoubleMedia(url=words(item.get("url"))),),
                     mms=True,
                     callback=words(values.get("webhook_url")),
                     reference=words(values.get("client_ref")),

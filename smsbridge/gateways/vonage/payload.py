@@ -28,8 +28,8 @@ The Messages API (Vonage, "Messages API", and the package ``vonage-messages`` 1.
     webhooks: POST, JSON, `message_uuid`; with a status it is about a text of ours.  Authorization:
     Bearer JWT, HS256 with the signature secret; `payload_hash` is the SHA-256 of the body.
 
-Several attachments go as one text of the type ``content``: one request each would be throttled
-after the first (one a second is the default), and half a text would have gone out.
+A message has one attachment, so several attachments are several messages; the words go with the
+first.
 
 A signature is good for five minutes; that a call comes twice within that time is noticed by the id
 of its text, not here.
@@ -64,7 +64,6 @@ from smsbridge.provider.dialect import (
     LookedUp,
     Malformed,
     Outgoing,
-    OutgoingMedia,
     Page,
     Part,
     Received,
@@ -113,11 +112,17 @@ class VonageDialect:
     # -- sending
 
     def requests(self, outgoing: Outgoing) -> Sequence[Request]:
-        """See `Dialect.requests`; always one."""
+        """See `Dialect.requests`; one for each attachment."""
         if len(outgoing.recipients) != 1:
             raise PermanentFailure("unsupported", "Vonage has no group texts.")
         if outgoing.media:
-            return [self._mms(outgoing)]
+            if len(outgoing.body) > _LONGEST_CAPTION:
+                raise PermanentFailure(
+                    "too-long",
+                    f"The words of an MMS may have {_LONGEST_CAPTION} characters at Vonage; send "
+                    "the text and the files one after the other.",
+                )
+            return [self._mms(outgoing, step) for step in range(len(outgoing.media))]
         if not outgoing.body:
             raise PermanentFailure("empty")
         return [self._sms(outgoing)]
@@ -147,31 +152,20 @@ class VonageDialect:
             body=urlencode(values).encode("ascii"),
         )
 
-    def _mms(self, outgoing: Outgoing) -> Request:
-        if len(outgoing.body) > _LONGEST_CAPTION:
-            raise PermanentFailure(
-                "too-long",
-                f"The words of an MMS may have {_LONGEST_CAPTION} characters at Vonage; send the "
-                "text and the files one after the other.",
-            )
-        kinds = [message_type(medium.content_type) for medium in outgoing.media]
-        items = [_item(medium) for medium in outgoing.media]
-        if outgoing.body:
-            items[0]["caption"] = outgoing.body
+    def _mms(self, outgoing: Outgoing, step: int) -> Request:
+        medium = outgoing.media[step]
+        kind = message_type(medium.content_type)
+        item = {"url": medium.url}
+        if outgoing.body and step == 0:
+            item["caption"] = outgoing.body
         values: dict[str, Any] = {
             "channel": "mms",
+            "message_type": kind,
             "from": bare(outgoing.sender),
             "to": bare(outgoing.recipients[0]),
+            kind: item,
             "client_ref": outgoing.delivery_id,
         }
-        if len(items) == 1:
-            values["message_type"] = kinds[0]
-            values[kinds[0]] = items[0]
-        else:
-            values["message_type"] = "content"
-            values["content"] = [
-                {"type": kind, **item} for kind, item in zip(kinds, items, strict=True)
-            ]
         if outgoing.callback:
             values["webhook_url"] = outgoing.callback
             values["webhook_version"] = "v1"
@@ -179,14 +173,14 @@ class VonageDialect:
             method="POST",
             url=f"{self._messages_api}/v1/messages",
             headers={
-                **self._credentials(outgoing),
+                **self._credentials(outgoing, step),
                 "Content-Type": "application/json",
                 "Accept": "application/json",
             },
             body=json.dumps(values).encode(),
         )
 
-    def _credentials(self, outgoing: Outgoing) -> Mapping[str, str]:
+    def _credentials(self, outgoing: Outgoing, step: int) -> Mapping[str, str]:
         """Return the application's token, or key and secret where there is none."""
         if self._private_key is None or not outgoing.now_ms:
             return self._basic
@@ -196,7 +190,7 @@ class VonageDialect:
                 "application_id": self._config.application_id,
                 "iat": now_s,
                 "exp": now_s + _TOKEN_S,
-                "jti": f"{outgoing.delivery_id}-{outgoing.now_ms}",
+                "jti": f"{outgoing.delivery_id}-{outgoing.now_ms}-{step}",
             },
             self._private_key,
             algorithm="RS256",
@@ -381,10 +375,6 @@ def message_type(content_type: str) -> str:
         return "vcard"
     kind = content_type.partition("/")[0]
     return kind if kind in ("image", "video", "audio") else "file"
-
-
-def _item(medium: OutgoingMedia) -> dict[str, str]:
-    return {"url": medium.url}
 
 
 def signature(values: Mapping[str, Any], secret: str, method: str) -> str:

@@ -105,9 +105,6 @@ def of_vonage() -> dict[str, Any]:
     from vonage_jwt import JwtClient, verify_signature
     from vonage_messages.models import (
         MmsAudio,
-        MmsContent,
-        MmsContentItemImage,
-        MmsContentItemVideo,
         MmsFile,
         MmsImage,
         MmsResource,
@@ -129,7 +126,7 @@ def of_vonage() -> dict[str, Any]:
     pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
-    claims = {"iat": AT_S, "exp": AT_S + 900, "jti": f"{REFERENCE}-{AT_S}000"}
+    claims = {"iat": AT_S, "exp": AT_S + 900, "jti": f"{REFERENCE}-{AT_S}000-0"}
     application = JwtClient(APPLICATION, pem.decode()).generate_application_jwt(claims)
 
     token = jwt.encode(
@@ -160,13 +157,6 @@ def of_vonage() -> dict[str, Any]:
         "audio": MmsAudio(audio=resource, **parties),
         "vcard": MmsVcard(vcard=resource, **parties),
         "file": MmsFile(file=resource, **parties),
-        "content": MmsContent(
-            content=[
-                MmsContentItemImage(url=URL, caption="look"),
-                MmsContentItemVideo(url=URL),
-            ],
-            **parties,
-        ),
     }
     sms = SmsMessage(
         to="12025550123",

@@ -170,13 +170,31 @@ class MmsTests(SynchronousTestCase):
             self.assertEqual(json.loads(request.body), VONAGE["mms"][name])
             self.assertEqual(request.url, "https://api.nexmo.com/v1/messages")
 
-    def test_several_attachments_are_one_text(self) -> None:
-        """They arrive together or not at all."""
+    def test_several_attachments_are_several_messages(self) -> None:
+        """A message has one; the words go with the first."""
         text = outgoing(body="look", media=(attachment("image/png"), attachment("video/mp4")))
 
-        (request,) = dialect().requests(text)
+        first, second = dialect().requests(text)
 
-        self.assertEqual(json.loads(request.body), VONAGE["mms"]["content"])
+        self.assertEqual(json.loads(first.body), VONAGE["mms"]["image"])
+        video = json.loads(second.body)
+        self.assertEqual(video["message_type"], "video")
+        self.assertEqual(video["video"], {"url": VONAGE["mms"]["video"]["video"]["url"]})
+
+    def test_each_message_has_a_token_of_its_own(self) -> None:
+        """No two requests share an id that is meant to be used once."""
+        fact = VONAGE["application"]
+        account = dialect(application_id=fact["id"], private_key=fact["private_key"])
+        media = (attachment("image/png"), attachment("image/png"))
+
+        tokens = [
+            request.headers["Authorization"].removeprefix("Bearer ")
+            for request in account.requests(outgoing(media=media))
+        ]
+
+        options: Any = {"verify_signature": False}
+        ids = {jwt.decode(token, options=options)["jti"] for token in tokens}
+        self.assertEqual(len(ids), 2)
 
     def test_without_an_application_key_and_secret_are_enough(self) -> None:
         """The request carries both in HTTP basic."""
