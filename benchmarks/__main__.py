@@ -20,6 +20,7 @@ NAMES = (
     "outbound",
     "lines",
     "http_send",
+    "webhooks",
     "backlog",
     "history",
     "inbox",

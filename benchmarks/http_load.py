@@ -8,6 +8,8 @@ connection is free.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import hmac
 import json
 import os
 import select
@@ -15,11 +17,16 @@ import socket
 import sys
 import time
 from array import array
+from base64 import b64encode
 from collections import deque
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-from benchmarks.phones import TEXT
+from benchmarks.phones import TEXT, number_of_line
+
+#: The account of the webhooks.
+ACCOUNT = "AC" + "0" * 32
 
 
 def request(number: int, lines: int, path: str, token: str) -> bytes:
@@ -40,6 +47,42 @@ def request(number: int, lines: int, path: str, token: str) -> bytes:
     return (
         f"POST {path} HTTP/1.1\r\nHost: daemon\r\nContent-Type: application/json\r\n"
         f"{allowed}Content-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+def hook(number: int, lines: int, url: str, secret: str) -> bytes:
+    """Make the webhook by which Twilio hands over text `number`, on the next line."""
+    sid = f"SM{number:032x}"
+    fields = {
+        "ToCountry": "US",
+        "ToState": "DC",
+        "SmsMessageSid": sid,
+        "NumMedia": "0",
+        "ToCity": "WASHINGTON",
+        "FromZip": "20001",
+        "SmsSid": sid,
+        "FromState": "DC",
+        "SmsStatus": "received",
+        "FromCity": "WASHINGTON",
+        "Body": TEXT % number,
+        "FromCountry": "US",
+        "To": number_of_line(number % lines),
+        "ToZip": "20001",
+        "NumSegments": "1",
+        "MessageSid": sid,
+        "AccountSid": ACCOUNT,
+        "From": f"+1303555{100 + number // lines % 97:04d}",
+        "ApiVersion": "2010-04-01",
+    }
+    signed = url + "".join(name + fields[name] for name in sorted(fields))
+    digest = hmac.new(secret.encode(), signed.encode(), hashlib.sha1).digest()
+    body = urlencode(fields)
+    return (
+        f"POST {urlsplit(url).path} HTTP/1.1\r\nHost: daemon\r\n"
+        "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n"
+        f"Content-Length: {len(body)}\r\nX-Twilio-Signature: {b64encode(digest).decode()}\r\n"
+        f"I-Twilio-Idempotency-Token: {sid}\r\nUser-Agent: TwilioProxy/1.1\r\n"
+        f"Accept: */*\r\n\r\n{body}"
     ).encode()
 
 
@@ -132,15 +175,21 @@ def _main() -> None:
     options.add_argument("where", help="port, or path of a unix socket")
     options.add_argument("--path", default="/messages")
     options.add_argument("--token", default="", help="of the API")
+    options.add_argument("--hook", default="", help="post webhooks of Twilio; their public address")
+    options.add_argument("--secret", default="", help="what webhooks are signed with")
     options.add_argument("--connections", type=int, default=1)
     options.add_argument("--count", type=int, required=True)
+    options.add_argument("--first", type=int, default=0, help="the number of the first text")
     options.add_argument("--rate", type=float, default=0.0)
     options.add_argument("--lines", type=int, default=4)
     options.add_argument("--seconds", type=float, default=600.0)
     options.add_argument("--times", type=Path)
     given = options.parse_args()
     requests = [
-        request(number, given.lines, given.path, given.token) for number in range(given.count)
+        hook(number, given.lines, given.hook, given.secret)
+        if given.hook
+        else request(number, given.lines, given.path, given.token)
+        for number in range(given.first, given.first + given.count)
     ]
     clients = Clients(given.where, given.connections, requests, given.rate)
     print(json.dumps({"ready": True}), flush=True)

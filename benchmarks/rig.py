@@ -212,6 +212,7 @@ class Bridge:
     :ivar users: each has the lines whose number, from 1, leaves the remainder of the user's when
         divided by `users`; 0 makes no XMPP gateway.
     :ivar line_keys: more keys for every line.
+    :ivar line_gateway: the gateway of the lines where it is not the GoIP; `more` has its section.
     """
 
     folder: Path
@@ -221,6 +222,7 @@ class Bridge:
     database: str = "sqlite"
     line_keys: str = ""
     more: str = ""
+    line_gateway: str = ""
     udp_port: int = field(factory=lambda: free_port(socket.SOCK_DGRAM))
 
     @property
@@ -243,9 +245,11 @@ class Bridge:
             self.more,
         ]
         for index in range(self.lines):
+            keys = f"gateway = box\nid = line{index + 1}\npassword = secret\n"
+            if self.line_gateway:
+                keys = f"gateway = {self.line_gateway}\n"
             parts.append(
-                f"[line:line{index + 1}]\ngateway = box\nid = line{index + 1}\npassword = secret\n"
-                f"number = {number_of_line(index)}\n{self.line_keys}"
+                f"[line:line{index + 1}]\n{keys}number = {number_of_line(index)}\n{self.line_keys}"
             )
         if self.users:
             parts.append(
