@@ -368,6 +368,8 @@ class Sending:
         if not remote_id:
             return
         ours = {delivery.destination: delivery.delivery_id for delivery in deliveries}
+        if deliveries[0].group:
+            ours[""] = ""  # so that what is about another of them is not taken for this one
         for update in self._early.answered(remote_id, ours):
             self._statuses(update).addErrback(
                 lambda failure: self.log.warn(
@@ -409,6 +411,10 @@ class Sending:
             if len(self._account.dialect.requests(outgoing)) != 1:
                 return unknown
         except Failure:
+            return unknown
+        except Exception:
+            # It stays as unknown as it is.
+            self.log.failure("{gateway}: a text cannot be looked up", gateway=self._account.label)
             return unknown
         until_s = self._reactor.seconds() + SETTLE_WITHIN_S
         finding = Deferred.fromCoroutine(

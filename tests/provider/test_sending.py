@@ -99,6 +99,18 @@ class RequestTests(SendingCase):
         self.assertEqual(outcome.reason, "unsupported")
         self.assertEqual(self.api.asked, [])
 
+    def test_text_that_a_dialect_stumbles_over_fails(self) -> None:
+        """A bug of ours holds up nobody, and the log has the traceback."""
+        line_of_nobody: Any = None
+
+        (outcome, other) = self.deliver(
+            self.rig.delivery(body=line_of_nobody), self.rig.delivery("b", "hello")
+        )
+
+        assert isinstance(outcome, PermanentFailure)
+        self.assertEqual((outcome.reason, other), ("internal", Sent("T1")))
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+
     def test_line_that_is_gone_is_not_tried(self) -> None:
         """What waits for a line that a reload took away stays queued."""
         self.assertEqual(self.deliver(self.rig.delivery(), lane="work/none"), [NotTried()])
@@ -194,6 +206,29 @@ class OrderTests(SendingCase):
         outcomes = self.successResultOf(delivering)
         self.assertIsInstance(outcomes[0], UnknownOutcome)
         self.assertEqual(outcomes[-1], NotTried())
+
+
+class FaultyDialectTests(SendingCase):
+    """Dialects with bugs."""
+
+    def test_look_up_that_stumbles_leaves_it_uncertain(self) -> None:
+        """Whatever goes wrong while it is looked up, nobody sends it again."""
+        self.api.sends = [LOST]
+        self.api.looks = [Response(status=200, body=b'{"texts": [7]}')] * 3
+        delivering = self.begin(self.rig.delivery())
+
+        self.rig.pass_time(16)
+
+        self.assertIsInstance(self.successResultOf(delivering)[0], UnknownOutcome)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 3)
+
+    def test_interrupted_text_that_cannot_be_written_stays_uncertain(self) -> None:
+        """After a crash, too."""
+        nothing: Any = None
+        looking = self.rig.gateway.look_up(self.rig.delivery(body=nothing))
+
+        self.assertIsInstance(self.successResultOf(looking), UnknownOutcome)
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
 
 class GroupTests(SendingCase):
@@ -475,6 +510,10 @@ class CrashTests(SendingCase):
         delivery = self.rig.delivery(group=True, recipients=(THEIRS, OTHER))
 
         self.assertEqual(self.look_up(delivery), Sent("T9"))
+        update = StatusUpdate(remote_id="T9", status=Status.DELIVERED, recipient=OTHER)
+        self.rig.gateway._arrivals.take(update)
+        (report,) = self.rig.inbox.reports
+        self.assertEqual((report.delivery_id, report.destination), ("", OTHER))
 
     def test_id_that_the_store_knows_is_another_text(self) -> None:
         """After a restart the store tells which ids belong to other deliveries."""
