@@ -49,7 +49,11 @@ def _project(text: str) -> str:
 class SignalwireGateway(ProviderGateway):
     """``[gateway:NAME]`` of a project at SignalWire."""
 
-    domain: str = key("The host of the space.", convert=_domain, example="example.signalwire.com")
+    domain: str = key(
+        "The host of the space, such as example.signalwire.com.",
+        convert=_domain,
+        example="example.signalwire.com",
+    )
     project_id: str = key(
         "The Project ID, as the page 'API Credentials' of the dashboard shows it.",
         convert=_project,
