@@ -130,6 +130,10 @@ class FakeDialect:
             return verdicts.misconfigured(
                 "not-permitted", "The number is not the account's.", detail=detail, rests="line"
             )
+        if code == "country":
+            return verdicts.misconfigured(
+                "not-permitted", "The country is not enabled.", detail=detail, rests=""
+            )
         if 400 <= response.status < 500:
             return verdicts.refused("rejected", detail=detail)
         return verdicts.unknown(detail=detail)

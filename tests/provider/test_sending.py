@@ -469,7 +469,6 @@ class LostAnswerTests(SendingCase):
         self.assertIn("'base_url'", outcome.text)
         self.assertFalse(self.rig.gateway.link_status().up)
         self.assertEqual(len(self.api.asked), 1)
-        self.flushLoggedErrors()
 
     def test_bug_in_a_dialect_is_an_unknown_outcome(self) -> None:
         """What was sent and not understood is not sent again, and the log has the traceback."""
@@ -648,7 +647,6 @@ class RestTests(SendingCase):
 
         self.assertIsInstance(self.successResultOf(first)[0], PermanentFailure)
         self.assertEqual(self.successResultOf(second), [NotTried()])
-        self.flushLoggedErrors()
 
     def test_the_others_follow_when_it_works(self) -> None:
         """The one that tried got through, and those that waited go at once."""
@@ -721,7 +719,6 @@ class RestTests(SendingCase):
         self.assertEqual(states["main"].state, "The number is not the account's.")
         self.assertTrue(states["side"].up and self.rig.gateway.link_status().up)
         self.assertEqual(self.deliver(self.side(), lane="work/side"), [Sent("T1")])
-        self.flushLoggedErrors()
 
     def test_provider_that_is_away_is_waited_for(self) -> None:
         """Nothing is tried in vain, and the state says why."""
@@ -759,6 +756,30 @@ class RestTests(SendingCase):
         self.assertFalse(self.is_open())
         self.rig.pass_time(1)
         self.assertTrue(self.is_open())
+
+    def test_state_names_an_answer_that_is_none(self) -> None:
+        """An error page is told with what little it says."""
+        self.rig.gateway.update(evolve(self.rig.config, mute=True), self.rig.lines)
+        self.api.sends = [answer(500)]
+
+        self.deliver(self.rig.delivery())
+
+        self.assertEqual(
+            self.rig.gateway.link_status().state,
+            "The provider's last answer cannot be understood: 500.",
+        )
+
+    def test_verdict_after_the_end_closes_nothing_more(self) -> None:
+        """An answer in the last moment leaves no timer."""
+        self.api.holds = True
+        self.api.sends = [answer(429)]
+        delivering = self.begin(self.rig.delivery())
+        self.rig.gateway.stopService()
+
+        self.api.answer_held()
+
+        self.assertIsInstance(self.successResultOf(delivering)[0], TemporaryFailure)
+        self.assertEqual(self.rig.clock.getDelayedCalls(), [])
 
     def test_unavailable_provider_rests(self) -> None:
         """A 503 before anything was taken is like no connection."""
@@ -825,6 +846,45 @@ class AlarmTests(SendingCase):
 
         ((person, text, _),) = self.rig.inbox.told
         self.assertEqual((person, text.partition(":")[0]), ("boss", "work, line main"))
+
+    def test_fault_of_single_texts_closes_nothing(self) -> None:
+        """A country that is not enabled is told once a day; the gateway works otherwise."""
+        for _ in range(2):
+            self.api.sends = [answer(403, "country")]
+            (outcome,) = self.deliver(self.rig.delivery())
+            self.assertIsInstance(outcome, PermanentFailure)
+
+        self.assertTrue(self.rig.lanes.is_open("work/main"))
+        self.assertTrue(self.rig.gateway.link_status().up)
+        self.assertEqual(self.deliver(self.rig.delivery()), [Sent("T1")])
+        self.assertEqual(len(self.rig.inbox.told), 1)
+        self.rig.clock.advance(86_401)
+        self.api.sends = [answer(403, "country")]
+        self.deliver(self.rig.delivery())
+        self.assertEqual(len(self.rig.inbox.told), 2)
+
+    def test_operator_who_cannot_be_told_reads_the_log(self) -> None:
+        """A store that is away does not change what becomes of the text."""
+        self.rig.inbox.failure = TemporaryFailure("internal", "The store is away.")
+        self.api.sends = [answer(401)]
+
+        (outcome,) = self.deliver(self.rig.delivery())
+
+        self.assertIsInstance(outcome, PermanentFailure)
+        self.assertEqual(len(self.errors()), 1)
+
+    def test_alarm_outranks_a_short_rest(self) -> None:
+        """A fault that is found while the account rests anyway keeps it closed for longer."""
+        self.api.holds = True
+        self.api.sends = [answer(429), answer(401)]
+        self.begin(self.rig.delivery("a"))
+        self.begin(self.side(), lane="work/side")
+        self.api.answer_held(2)
+
+        self.rig.pass_time(60)
+
+        self.assertFalse(self.rig.lanes.is_open("work/main"))
+        self.assertFalse(self.rig.gateway.link_status().up)
 
     def test_secrets_stay_out_of_the_log(self) -> None:
         """Neither key nor body nor the whole number is logged."""
