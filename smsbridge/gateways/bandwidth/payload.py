@@ -171,7 +171,7 @@ class BandwidthDialect:
             "applicationId": self._config.application_id,
             "to": list(dict.fromkeys(outgoing.recipients)),
             "from": outgoing.sender,
-            "tag": _tag(outgoing),
+            "tag": outgoing.delivery_id,
         }
         if outgoing.body:
             shape["text"] = outgoing.body
@@ -399,13 +399,6 @@ class BandwidthDialect:
 # -- sending ---------------------------------------------------------------------------------------
 
 
-def _tag(outgoing: Outgoing) -> str:
-    """Return what comes back in callbacks: a delivery's id, or that it is one of several."""
-    if len(outgoing.recipients) > 1:
-        return f"group {outgoing.delivery_id}"
-    return outgoing.delivery_id
-
-
 def _read(response: Response) -> Mapping[str, Any]:
     """Return the object that an answer has, or an empty one."""
     try:
@@ -463,13 +456,11 @@ def _update(found: Mapping[str, Any], message: Mapping[str, Any], status: Status
     if about == sender or (recipients and about not in recipients):
         # In some of the documentation's examples it is our own number.
         about = recipients[0] if len(recipients) == 1 else ""
-    tag = words(message.get("tag"))
-    is_group = tag.startswith("group ") or len(recipients) > 1
     return _judged(
         StatusUpdate(
             remote_id=remote_id,
             status=status,
-            delivery_id="" if is_group else tag,
+            delivery_id=words(message.get("tag")),
             ours=sender,
             recipient=about,
         ),
