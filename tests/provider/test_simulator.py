@@ -238,6 +238,17 @@ class DoubleTests(SynchronousTestCase):
         self.assertEqual(answer.headers["content-type"], "image/png")
         self.assertNotEqual(picture(2).data, medium.data)
 
+    def test_attachments_can_be_late(self) -> None:
+        """As many requests for them fail as was said."""
+        self.double.media_failures = 1
+        text = self.double.receive(THEIRS, OURS, "", [picture(1)])
+        url = f"{BASE_URL}/media/{text.remote_id}/0"
+        call = call_of(Request(url=url, headers=self.dialect.media_headers(url)[-1]))
+
+        answers = [self.successResultOf(self.double.answer(call)) for _ in range(2)]
+
+        self.assertEqual([getattr(each, "status", each) for each in answers], [503, 200])
+
     def mms(self, response: Response) -> list[tuple[str, str]]:
         """Send an attachment that is served so; returns what is reported."""
         url = "https://sms.example.org/media/1/a.png"

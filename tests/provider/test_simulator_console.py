@@ -126,7 +126,15 @@ class ConsoleTests(SynchronousTestCase):
         for name, command in COMMANDS.items():
             self.assertIn(command.usage, shown)
             self.assertIn(command.usage, run_line(self.double, f"help {name}"))
-        self.assertIn("throttled", run_line(self.double, "help fault")[-1])
+        self.assertIn("throttled", run_line(self.double, "help fault")[-2])
+
+    def test_faults_are_ordered(self) -> None:
+        """For texts that are sent, or for attachments that are fetched."""
+        run_line(self.double, "fault throttled 2")
+        run_line(self.double, "fault media")
+
+        self.assertEqual(self.double.ordered, ("throttled", "throttled"))
+        self.assertEqual(self.double.media_failures, 1)
 
     def test_prompt_carries_lines_out_until_quit(self) -> None:
         """What is typed is done, what happens is shown, and quit ends it once."""

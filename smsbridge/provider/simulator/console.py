@@ -32,7 +32,7 @@ from smsbridge.provider.simulator.server import ORDERS, ProviderDouble
 __all__ = ["CommandError", "Prompt", "ScriptError", "Step", "parse", "perform", "run_line"]
 
 GREETING: Final = "Type help for what you can do, quit to stop."
-_FAULTS: Final[tuple[str, ...]] = (*get_args(Fault), *ORDERS)
+_FAULTS: Final[tuple[str, ...]] = (*get_args(Fault), *ORDERS, "media")
 _POLL_S: Final = 0.05
 _PATIENCE_S: Final = 60.0
 
@@ -149,7 +149,10 @@ def _fault(double: ProviderDouble, rest: str) -> list[str]:
         raise CommandError(f"a fault is one of {', '.join(_FAULTS)}")
     if count and not count.isdecimal():
         raise CommandError(f"{count!r} is not a number of texts")
-    double.fail(name, int(count or 1))
+    if name == "media":
+        double.media_failures = int(count or 1)
+    else:
+        double.fail(name, int(count or 1))
     return []
 
 
@@ -218,6 +221,7 @@ def _help(name: str) -> list[str]:
         lines = [COMMANDS[name].usage, f"  {COMMANDS[name].summary}"]
         if name == "fault":
             lines.append(f"  NAME is one of {', '.join(_FAULTS)}")
+            lines.append("  media: the next attachments that smsbridge fetches are not there yet")
         return lines
     width = max(len(command.usage) for command in COMMANDS.values()) + 2
     return [

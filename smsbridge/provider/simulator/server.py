@@ -143,6 +143,7 @@ class ProviderDouble(Service):
     :ivar texts: everything that was taken or arrived.
     :ivar calls: the calls that were made to smsbridge, the last ones.
     :ivar counts: how often what happened.
+    :ivar media_failures: how many more requests for attachments fail with status 503.
     """
 
     log = Logger()
@@ -177,6 +178,7 @@ class ProviderDouble(Service):
         self.texts = Texts(mirror)
         self.calls: deque[Called] = deque(maxlen=_MOST_CALLS)
         self.counts: Counter[str] = Counter()
+        self.media_failures = 0
         self._ordered: deque[Fault | str] = deque()
         self._tried: set[tuple[str, ...]] = set()
         self._out: set[tuple[str, str]] = set()  # our number, theirs
@@ -238,6 +240,11 @@ class ProviderDouble(Service):
         """Let the next texts fail so: a fault of the mirror, or one of `ORDERS`."""
         self._ordered.extend([fault] * count)
 
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """What was ordered for the texts to come."""
+        return tuple(self._ordered)
+
     def _answer(self, call: Call) -> Deferred[Response | str]:
         answering = Deferred.fromCoroutine(self.answer(call))
 
@@ -275,6 +282,10 @@ class ProviderDouble(Service):
                 return self.mirror.dids(asked, self.numbers)
 
     def _media(self, asked: AskedMedia) -> Response:
+        if self.media_failures > 0:
+            self.media_failures -= 1
+            self.counts["withheld"] += 1
+            return Response(status=503)
         text = self.texts.find(asked.remote_id)
         if text is None or not 0 <= asked.number < len(text.media):
             return Response(status=404)
