@@ -83,7 +83,7 @@ def discover(call: Call, as_json: bool, gateway: str) -> None:
     failed = False
     for each in daemon.rows("/numbers", gateway=gateway, timeout_s=_PATIENCE_S):
         if "error" in each:
-            failed = True
+            failed = failed or each["error"] != "unsupported"
             detail = f" ({each['detail']})" if each.get("detail") else ""
             click.echo(f"{each['gateway']}: {output.harmless(each['message'] + detail)}", err=True)
         elif as_json:

@@ -71,16 +71,18 @@ def reconcile(call: Call, since_s: float, as_json: bool, gateway: str) -> None:
             ("GATEWAY", "SEEN", "MISSED", "STATUSES", "PROBLEMS"),
             empty="Nothing was asked.",
         )
-    problems = [(each["gateway"], problem) for each in results for problem in _problems(each)]
-    for name, problem in problems:
-        click.echo(f"{name}: {output.harmless(problem)}", err=True)
-    if problems:
+    for each in results:
+        for problem in _problems(each):
+            click.echo(f"{each['gateway']}: {output.harmless(problem)}", err=True)
+    asked = [each for each in results if each.get("error") != "unsupported"]
+    if not asked or any(_problems(each) for each in asked):
         raise click.exceptions.Exit(1)
 
 
 def _row(result: Mapping[str, Any]) -> tuple[str, ...]:
     if "error" in result:
-        return (result["gateway"], "-", "-", "-", "not asked")
+        why = "cannot be asked" if result["error"] == "unsupported" else "failed"
+        return (result["gateway"], "-", "-", "-", why)
     problems = len(result["problems"])
     return (
         result["gateway"],

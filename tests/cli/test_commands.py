@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
 from smsbridge.cli import main
+from smsbridge.cli.reconcile import _problems, _row
 from tests.cli.daemon import ROOT, Served, served
 from tests.web.bridge import delivery_id, message_id
 
@@ -334,13 +335,20 @@ class DiscoverTests(CommandTestCase):
 class ReconcileTests(CommandTestCase):
     """``reconcile``."""
 
+    def test_a_provider_without_a_list_is_no_failure_of_the_others(self) -> None:
+        """It is named, and the exit code is that of the rest."""
+        row = {"gateway": "v", "error": "unsupported", "message": "It has no list."}
+
+        self.assertEqual(_row(row)[-1], "cannot be asked")
+        self.assertEqual(_problems(row), ["It has no list."])
+
     def test_shows_a_table_and_names_every_problem(self) -> None:
         """A provider that refuses keeps the others from nothing, and the exit code is 1."""
         result = self.call("reconcile", code=1)
 
         self.assertIn("GATEWAY  SEEN  MISSED  STATUSES  PROBLEMS", result.stdout)
         self.assertIn("work     120   2       3         1", result.stdout)
-        self.assertIn("other    -     -       -         not asked", result.stdout)
+        self.assertIn("other    -     -       -         failed", result.stdout)
         self.assertIn("work: One picture is gone.\n", result.stderr)
         self.assertIn("other: The key is wrong. (401)\n", result.stderr)
 
