@@ -346,7 +346,7 @@ class ILookUp(Interface):
     def look_up(delivery: Delivery) -> Deferred[Outcome]:
         """
         Find out what became of an attempt that nobody answered for, made by this process or an
-        earlier one.
+        earlier one.  Of a group text one delivery is asked about, for all.
 
         Fires with `Sent` (the peer has it), `NotTried` (the peer surely does not), or
         `UnknownOutcome` (it could not be told). The store changes nothing meanwhile.
@@ -438,7 +438,11 @@ class IMessageStore(Interface):
         """Queue the last reports of a message again; fires with the lanes that got them."""
 
     def recover(
-        repeatable: Sequence[str], others: Sequence[str], now_ms: int, own_too: bool
+        repeatable: Sequence[str],
+        others: Sequence[str],
+        now_ms: int,
+        own_too: bool,
+        asked: Sequence[str] = (),
     ) -> Deferred[tuple[int, int, list[str]]]:
         """
         Decide on attempts whose node died.
@@ -447,6 +451,19 @@ class IMessageStore(Interface):
         with both counts and the lanes that got reports.
 
         :param own_too: at the start also what this node claimed; else only what outlived its lease.
+        :param asked: those of `others` whose peers can be asked (`ILookUp`): texts of theirs are
+            uncertain without a report, and hold back what must not overtake them, until `conclude`.
+        """
+
+    def interrupted(gateway: str, limit: int) -> Deferred[list[Delivery]]:
+        """Fires with the newest attempts about which the peer of a gateway is to be asked."""
+
+    def conclude(results: Sequence[Settlement]) -> Deferred[list[str]]:
+        """
+        Record what the peer said about interrupted attempts, unless something else came meanwhile.
+
+        `Sent` is sent, `NotTried` is queued again, anything else stays uncertain and is reported.
+        Fires with the lanes in which there is something new to do.
         """
 
     def tell_waiting(
@@ -487,7 +504,10 @@ class IMessageStore(Interface):
         """
 
     def drop(delivery_ids: Sequence[str], now_ms: int) -> Deferred[tuple[int, list[str]]]:
-        """Give up queued or uncertain deliveries; fires with the count and the lanes of reports."""
+        """
+        Give up queued or uncertain deliveries; fires with the count and the lanes with something
+        new to do.
+        """
 
     def log_call(call: Call) -> Deferred[None]:
         """Put a `Call` into the log, or complete the one that began at the same time."""

@@ -37,7 +37,7 @@ from smsbridge.core.entries import Settlement
 from smsbridge.core.message import Delivery, Kind, NotTried, Outcome, Sent, Status, storable
 from smsbridge.core.textlog import TextLog
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
-from smsbridge.interfaces import IGateway, ILanes, IMessageStore
+from smsbridge.interfaces import IGateway, ILanes, ILookUp, IMessageStore
 
 __all__ = ["Dispatcher"]
 
@@ -54,6 +54,11 @@ _LONGEST_REMOTE_ID: Final = 255
 _LONGEST_WORDS: Final = 2000
 _FAST_S: Final = 0.05  # a lane that settles a batch within this gets a larger one
 _SLOW_S: Final = 0.2
+# After these pauses the peer is asked about interrupted attempts; then what is unknown stays so.
+_ASK_AFTER_S: Final = (0.0, 30.0, 120.0)
+_ASK_AT_ONCE: Final = 4  # lines
+_ASK_ABOUT: Final = 1000  # deliveries
+_ASK_AGAIN_S: Final = 1.0  # when the gateway or the store was not ready
 
 
 _Held = tuple[int, Delivery]
@@ -119,6 +124,9 @@ class Dispatcher(Service):
         self.revision = 0  # changes when `lane_of` may answer otherwise
         self._lanes: dict[str, _Lane] = {}
         self._recovering: set[str] = set()  # gateways whose interrupted attempts are not decided on
+        # Gateways whose peers are asked about such attempts, and whether there may be more by now.
+        self._asking: dict[str, bool] = {}
+        self._pauses: dict[Deferred[None], IDelayedCall] = {}
         self.counts = counts
         self._swept_until_ms = 0
         self._sweeper = LoopingCall(self._sweep)
@@ -158,6 +166,9 @@ class Dispatcher(Service):
         self.begin_nothing_more()
         for lane in self._lanes.values():
             self._sleep_on(lane)
+        for pause, call in list(self._pauses.items()):
+            call.cancel()
+            pause.callback(None)
         done: Deferred[None] = Deferred()
         if not any(lane.busy for lane in self._lanes.values()):
             done.callback(None)
@@ -207,6 +218,7 @@ class Dispatcher(Service):
             for lane in list(self._lanes.values()):
                 if lane.gateway is gateway:
                     self._pump(lane)
+            self._ask_about_interrupted(label)
 
         def failed(failure: Failure) -> None:
             self._store_failed(failure)
@@ -216,9 +228,130 @@ class Dispatcher(Service):
             if self.running and self._gateways.get(label) is gateway:
                 self._recover(gateway, own_too)
 
-        self._store.recover(mine, others, self._now_ms(), own_too).addCallbacks(
-            recovered, failed
-        ).addErrback(self._bug)
+        self._store.recover(
+            mine, others, self._now_ms(), own_too, _that_can_be_asked([gateway])
+        ).addCallbacks(recovered, failed).addErrback(self._bug)
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def _ask_about_interrupted(self, label: str) -> None:
+        """Find out from a gateway's peer what became of attempts that were interrupted."""
+        gateway = self._gateways.get(label)
+        if gateway is None or not ILookUp.providedBy(gateway) or self._ending:
+            return
+        if label in self._asking:
+            self._asking[label] = True
+            return
+        self._asking[label] = False
+
+        def asked(_: None) -> None:
+            if self._asking.pop(label):
+                self._ask_about_interrupted(label)
+
+        Deferred.fromCoroutine(self._ask(gateway)).addErrback(self._bug).addCallback(asked)
+
+    async def _ask(self, gateway: IGateway) -> None:
+        asked = 0
+        pause_s = _ASK_AFTER_S[0]
+        while True:
+            await self._pause(pause_s)
+            if self._ending or self._gateways.get(gateway.label) is not gateway:
+                return
+            if not gateway.running:
+                pause_s = _ASK_AGAIN_S  # it is about to start
+                continue
+            try:
+                waiting = await self._store.interrupted(gateway.label, _ASK_ABOUT)
+                if not waiting:
+                    return
+                asked += 1
+                await self._ask_about(gateway, waiting, asked >= len(_ASK_AFTER_S))
+            except TemporaryFailure as e:
+                self.log.warn(
+                    "{gateway}: could not decide on interrupted attempts: {reason}",
+                    gateway=gateway.label,
+                    reason=e.text,
+                )
+            pause_s = _ASK_AFTER_S[asked] if asked < len(_ASK_AFTER_S) else _ASK_AGAIN_S
+
+    async def _ask_about(
+        self, gateway: IGateway, waiting: Sequence[Delivery], is_last: bool
+    ) -> None:
+        """Ask line by line, a few lines at once; the deliveries of one group text are one."""
+        lines: dict[str, dict[str, list[Delivery]]] = {}
+        for delivery in waiting:
+            name = delivery.message_id if delivery.group else delivery.delivery_id
+            lines.setdefault(delivery.line, {}).setdefault(name, []).append(delivery)
+        left = list(lines.values())
+        trouble: list[TemporaryFailure] = []
+
+        async def ask_about_lines() -> None:
+            while left and not trouble and not self._ending:
+                for same in left.pop().values():
+                    try:
+                        await self._ask_about_one(gateway, same, is_last)
+                    except TemporaryFailure as e:
+                        trouble.append(e)
+                        return
+
+        asking = [
+            Deferred.fromCoroutine(ask_about_lines()) for _ in range(min(_ASK_AT_ONCE, len(left)))
+        ]
+        for each in asking:
+            await each
+        if trouble:
+            raise trouble[0]
+
+    async def _ask_about_one(
+        self, gateway: IGateway, same: Sequence[Delivery], is_last: bool
+    ) -> None:
+        if self._ending:
+            return
+        outcome = await self._look_up(gateway, same[0])
+        if isinstance(outcome, UnknownOutcome) and (self._ending or not is_last):
+            return
+        now_ms = self._now_ms()
+        settlements = [
+            Settlement(delivery, outcome, now_ms, None, self._tells_sent(delivery))
+            for delivery in same
+        ]
+        lanes = await self._store.conclude(settlements)
+        self.log.info(
+            "{gateway}: {message_id} was interrupted; its next hop says: {status}",
+            gateway=gateway.label,
+            message_id=same[0].message_id,
+            status=_SAID.get(type(outcome), "unknown"),
+        )
+        if self._changes:
+            self._changes.tell([same[0].message_id])
+        self.poke(lanes)
+
+    async def _look_up(self, gateway: IGateway, delivery: Delivery) -> Outcome:
+        try:
+            asking: Deferred[Outcome] = ILookUp(gateway).look_up(delivery)
+            if not asking.called:
+                asking.addTimeout(gateway.settle_within_s, self._clock)
+            outcome = _fit(await asking, UnknownOutcome())
+        except (TimeoutError, TemporaryFailure, PermanentFailure):
+            return UnknownOutcome()
+        except Exception:
+            # Whatever a gateway does, the others are asked, and this one again.
+            self.log.failure("{gateway} failed to look up a text", gateway=gateway.label)
+            return UnknownOutcome()
+        return outcome if isinstance(outcome, Sent | NotTried) else UnknownOutcome()
+
+    def _pause(self, seconds: float) -> Deferred[None]:
+        """Fire after that time, or when the dispatcher stops."""
+        done: Deferred[None] = Deferred()
+        if seconds <= 0 or self._ending:
+            done.callback(None)
+            return done
+
+        def over(result: None) -> None:
+            del self._pauses[done]
+
+        self._pauses[done] = self._clock.callLater(seconds, done.callback, None)
+        return done.addCallback(over)
 
     # -- what gateways say -----------------------------------------------------------------------
 
@@ -596,6 +729,7 @@ class Dispatcher(Service):
                 Settlement(delivery, outcome, now_ms, retry_at_ms, self._tells_sent(delivery))
             )
         self._count(settlements)
+        settlements = [each for each in settlements if not self._is_for_later(each)]
         if disturbed:
             for name in {delivery.lane for delivery, _ in results}:
                 known = self._lanes.get(name)
@@ -608,7 +742,22 @@ class Dispatcher(Service):
             if self._changes:
                 self._changes.tell(s.delivery.message_id for s in settlements)
 
-        self._store.settle(settlements).addCallbacks(settled, self._store_failed)
+        if settlements:
+            self._store.settle(settlements).addCallbacks(settled, self._store_failed)
+
+    def _is_for_later(self, settlement: Settlement) -> bool:
+        """
+        Tell whether an attempt was interrupted by our own end and its peer can be asked.
+
+        It stays as it is, so that the next process asks.
+        """
+        gateway = self._known.get(settlement.delivery.gateway)
+        return (
+            self._ending
+            and isinstance(settlement.outcome, UnknownOutcome)
+            and gateway is not None
+            and bool(_that_can_be_asked([gateway]))
+        )
 
     def _retry_at(
         self, delivery: Delivery, failure: TemporaryFailure, lane: _Lane | None, now_ms: int
@@ -732,11 +881,17 @@ class Dispatcher(Service):
         repeatable = [g.label for g in self._gateways.values() if g.recognizes_repeats]
         others = [g.label for g in self._gateways.values() if not g.recognizes_repeats]
 
+        asked = _that_can_be_asked(self._gateways.values())
+
         def taken_over(found: tuple[int, int, list[str]]) -> None:
-            self.poke(found[2])
+            _, uncertain, lanes = found
+            self.poke(lanes)
+            if uncertain:
+                for label in asked:
+                    self._ask_about_interrupted(label)
 
         return (
-            self._store.recover(repeatable, others, now_ms, False)
+            self._store.recover(repeatable, others, now_ms, False, asked)
             .addCallbacks(taken_over, self._store_failed)
             .addErrback(self._bug)
         )
@@ -755,6 +910,17 @@ class Dispatcher(Service):
 
     def _bug(self, failure: Failure) -> None:
         self.log.failure("the dispatcher failed", failure=failure)
+
+
+_SAID: Final = {Sent: "sent", NotTried: "never heard of it"}
+
+
+def _that_can_be_asked(gateways: Iterable[IGateway]) -> list[str]:
+    return [
+        gateway.label
+        for gateway in gateways
+        if ILookUp.providedBy(gateway) and not gateway.recognizes_repeats
+    ]
 
 
 def _belong_together(one: Delivery, other: Delivery) -> bool:

@@ -16,10 +16,12 @@ from typing import Any, Final
 
 from attrs import frozen
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     ColumnElement,
     Connection,
     Dialect,
+    Integer,
     String,
     and_,
     bindparam,
@@ -38,18 +40,20 @@ from smsbridge.core.message import (
     DeliveryReport,
     Kind,
     NotTried,
+    Outcome,
     Sent,
     Status,
 )
 from smsbridge.errors import REASONS, PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.store.accept import DeliveryRows
 from smsbridge.store.bulk import BulkUpdate, Prepared
-from smsbridge.store.rows import padded
+from smsbridge.store.rows import delivery_of, media_of, padded, with_message
 from smsbridge.store.schema import deliveries, delivery_events, messages
 
 __all__ = [
     "Claim",
     "ClaimRequest",
+    "Conclude",
     "Drop",
     "Intervention",
     "Recover",
@@ -59,6 +63,7 @@ __all__ = [
     "Resend",
     "Settle",
     "TellWaiting",
+    "interrupted_txn",
 ]
 
 _REPORT_LIFE_MS: Final = 7 * 86_400_000
@@ -447,6 +452,7 @@ class Report:
         _c.attempts,
         _c.remote_id,
         _c.line,
+        _c.lane,
         _c.destination,
         _c.sent_at_ms,
     )
@@ -476,7 +482,7 @@ class Report:
                     due_at_ms=bindparam("due"),
                     finished_at_ms=bindparam("finished"),
                     sent_at_ms=func.coalesce(_c.sent_at_ms, bindparam("now")),
-                    remote_id=func.coalesce(_c.remote_id, bindparam("named", type_=String)),
+                    remote_id=func.coalesce(bindparam("named", type_=String), _c.remote_id),
                     reason=bindparam("why"),
                     detail=bindparam("words"),
                 )
@@ -493,6 +499,7 @@ class Report:
         changes: list[_Change] = []
         events: list[tuple[str, int, Status, int, str, str]] = []
         results: list[tuple[str, list[str]]] = []
+        freed: list[str] = []  # lanes in which something may have waited for what is known now
         last_ms = 0
         for (report, now_ms, retry_at_ms), row in zip(items, rows, strict=True):
             last_ms = max(last_ms, now_ms)
@@ -511,10 +518,13 @@ class Report:
                 results.append(("", []))
                 continue
             status_of[row.delivery_id] = reached
+            if status is Status.UNCERTAIN:
+                freed.append(row.lane)
             finished = now_ms if reached not in (Status.QUEUED, Status.SENT) else None
             due = retry_at_ms if reached is Status.QUEUED else None
-            # A report that overtook the answer is the only one to bring the next hop's id.
-            remote_id = report.remote_id if status is Status.SENDING else ""
+            # A report that overtook the answer, or came instead of it, brings the next hop's id.
+            without = status in (Status.SENDING, Status.UNCERTAIN)
+            remote_id = report.remote_id if without else ""
             groups[reached, due, finished, report.reason, report.text, remote_id].append(
                 row.delivery_id
             )
@@ -545,7 +555,7 @@ class Report:
         _note_events(connection, events)
         lanes = self._reports.queue(connection, changes, last_ms)
         if results:
-            results[0] = (results[0][0], lanes)
+            results[0] = (results[0][0], [*lanes, *freed])
         return results
 
     def _rows(
@@ -609,11 +619,20 @@ class Recovery:
     others: tuple[str, ...]  # labels of the other gateways of this node
     now_ms: int
     own_too: bool  # at the start: also what this node claimed and has not settled
+    asked: tuple[str, ...] = ()  # those of the others whose next hop can be asked
+
+
+_INTERRUPTED: Final = "The bridge stopped before the answer came."
+_ASKED: Final = f"{_INTERRUPTED} The next hop is asked whether it has the text."
 
 
 class Recover:
     """
     Decides on interrupted attempts; items are `Recovery`, results (queued again, uncertain, lanes).
+
+    What the next hop can be asked about is uncertain with a due time, and its sender is not told,
+    until `Conclude` decides: who is told sends it again himself, and then it must not go out by
+    itself as well.
     """
 
     rank = 4
@@ -630,7 +649,9 @@ class Recover:
                 and_(_c.owner == node, bindparam("own", type_=Boolean)),
             ),
         )
-        self._find = select(_c.delivery_id, _c.message_id, _c.kind, _c.attempts).where(interrupted)
+        self._find = select(_c.delivery_id, _c.message_id, _c.kind, _c.attempts, _c.gateway).where(
+            interrupted
+        )
         self._again = (
             update(deliveries)
             .where(interrupted)
@@ -641,7 +662,7 @@ class Recover:
             .where(_ids)
             .values(
                 status=Status.UNCERTAIN,
-                due_at_ms=None,
+                due_at_ms=bindparam("due"),
                 finished_at_ms=bindparam("now"),
                 reason="outcome-unknown",
                 detail=bindparam("words"),
@@ -666,34 +687,148 @@ class Recover:
         lost = connection.execute(self._find, {**condition, "gateways": item.others}).all()
         if not lost:
             return queued, 0, []
-        words = "The bridge stopped before the answer came."
         # A report or notice that was not settled is told again: better twice than never.
-        ids = [row.delivery_id for row in lost]
-        connection.execute(self._lost, {"ids": padded(ids), "now": item.now_ms, "words": words})
-        _note_events(
-            connection,
-            (
-                (
-                    row.delivery_id,
-                    item.now_ms,
-                    Status.UNCERTAIN,
-                    row.attempts,
-                    "outcome-unknown",
-                    words,
+        asked = [row for row in lost if row.gateway in item.asked and row.kind == Kind.MESSAGE]
+        ids = {row.delivery_id for row in asked}
+        told = [row for row in lost if row.delivery_id not in ids]
+        for rows, words, due_at_ms in ((asked, _ASKED, item.now_ms), (told, _INTERRUPTED, None)):
+            if rows:
+                connection.execute(
+                    self._lost,
+                    {
+                        "ids": padded([row.delivery_id for row in rows]),
+                        "now": item.now_ms,
+                        "words": words,
+                        "due": due_at_ms,
+                    },
                 )
-                for row in lost
-            ),
-        )
+            _note_events(
+                connection,
+                (
+                    (
+                        row.delivery_id,
+                        item.now_ms,
+                        Status.UNCERTAIN,
+                        row.attempts,
+                        "outcome-unknown",
+                        words,
+                    )
+                    for row in rows
+                ),
+            )
         lanes = self._reports.queue(
             connection,
             [
                 _Change(row.delivery_id, row.message_id, Status.UNCERTAIN, "outcome-unknown", "")
-                for row in lost
+                for row in told
                 if row.kind == Kind.MESSAGE
             ],
             item.now_ms,
         )
         return queued, len(lost), lanes
+
+
+_waits_for_answer = and_(_c.status == Status.UNCERTAIN, _c.due_at_ms.is_not(None))
+_interrupted = (
+    with_message.where(_c.gateway == bindparam("of"), _waits_for_answer)
+    .order_by(_c.delivery_id.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+
+
+def interrupted_txn(connection: Connection, gateway: str, limit: int) -> list[Delivery]:
+    """Read the deliveries about which the next hop is to be asked, newest first."""
+    rows = connection.execute(_interrupted, {"of": gateway, "most": limit}).all()
+    attachments = media_of(connection, [row.message_id for row in rows])
+    return [delivery_of(row, attachments) for row in rows]
+
+
+class Conclude:
+    """
+    Records what the next hop said about interrupted attempts; items are lists of `Settlement`,
+    results lists of lanes.
+
+    What came meanwhile, a late report or the operator's hand, stands.
+    """
+
+    rank = 4
+
+    _find = (
+        select(_c.delivery_id, _c.message_id, _c.attempts, _c.lane)
+        .where(_ids, _waits_for_answer)
+        .order_by(_c.delivery_id)
+    )
+    _set = (
+        update(deliveries)
+        .where(_ids)
+        .values(
+            status=bindparam("to"),
+            due_at_ms=bindparam("due"),
+            sent_at_ms=func.coalesce(bindparam("sent", type_=BigInteger), _c.sent_at_ms),
+            finished_at_ms=bindparam("finished"),
+            remote_id=func.coalesce(bindparam("named", type_=String), _c.remote_id),
+            reason=bindparam("why"),
+            detail=bindparam("words"),
+        )
+    )
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+
+    def __call__(
+        self, connection: Connection, lists: Sequence[Sequence[Settlement]], again: bool
+    ) -> Sequence[list[str]]:
+        """Record them; there are few."""
+        return [
+            [
+                lane
+                for settlement in settlements
+                for lane in self._one(connection, settlement, settlement.outcome)
+            ]
+            for settlements in lists
+        ]
+
+    def _one(self, connection: Connection, settlement: Settlement, outcome: Outcome) -> list[str]:
+        delivery, at_ms = settlement.delivery, settlement.at_ms
+        row = connection.execute(self._find, {"ids": [delivery.delivery_id]}).first()
+        if row is None:
+            return []
+        due_at_ms = sent_at_ms = None
+        finished_at_ms: int | None = at_ms
+        reason = named = ""
+        told = True
+        if isinstance(outcome, Sent):
+            status = Status.DELIVERED if outcome.delivered else Status.SENT
+            words, named, sent_at_ms = "The next hop has it.", outcome.remote_id, at_ms
+            finished_at_ms = at_ms if outcome.delivered else None
+            told = outcome.delivered or settlement.tell_sent
+        elif isinstance(outcome, NotTried):
+            status, due_at_ms, finished_at_ms = Status.QUEUED, at_ms, None
+            words, told = "The next hop does not have it; it is sent again.", False
+        else:
+            status, reason = Status.UNCERTAIN, "outcome-unknown"
+            words = _INTERRUPTED
+        connection.execute(
+            self._set,
+            {
+                "ids": [delivery.delivery_id],
+                "to": status,
+                "due": due_at_ms,
+                "sent": sent_at_ms,
+                "finished": finished_at_ms,
+                "named": named or None,
+                "why": reason,
+                "words": words if status is Status.UNCERTAIN else "",
+            },
+        )
+        if status is not Status.UNCERTAIN:
+            _note_events(
+                connection,
+                [(delivery.delivery_id, at_ms, status, row.attempts, reason, words)],
+            )
+        changes = [_Change(delivery.delivery_id, row.message_id, status, reason, "")]
+        # What waited for it to keep the order can go on.
+        return [row.lane, *self._reports.queue(connection, changes if told else [], at_ms)]
 
 
 @frozen
@@ -761,7 +896,7 @@ class Drop:
 
     rank = 4
 
-    _find = select(_c.delivery_id, _c.message_id, _c.kind, _c.attempts).where(
+    _find = select(_c.delivery_id, _c.message_id, _c.kind, _c.attempts, _c.lane).where(
         _ids, _c.status.in_(sources(Event.DROP))
     )
     _set = (
@@ -806,6 +941,8 @@ class Drop:
                     ],
                     item.now_ms,
                 )
+                # What had to wait for one of them need not any more.
+                lanes.extend(row.lane for row in rows)
             results.append((len(rows), lanes))
         return results
 

@@ -80,7 +80,11 @@ class Refill:
                     # The rest is another node's, or on its way back to the queue.
                     if row.delivery_id in request.in_hand:
                         continue  # it is settled before anything that is read now
-                elif row.due_at_ms <= request.now_ms and row.order_key not in held:
+                elif (
+                    row.status == Status.QUEUED  # the next hop is asked about uncertain ones
+                    and row.due_at_ms <= request.now_ms
+                    and row.order_key not in held
+                ):
                     chosen.append(row)
                     continue
                 held.add(row.order_key)

@@ -141,7 +141,8 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column(
         "due_at_ms", BigInteger
-    ),  # queued: try then; sending: ours until then; NULL: nothing to do
+    ),  # queued: try then; sending: ours until then; uncertain: the next hop is asked about it
+    # since then; NULL: nothing to do
     Column("expires_at_ms", BigInteger, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("sending_at_ms", BigInteger),  # when the last attempt began

@@ -30,6 +30,7 @@ from smsbridge.store.index import Indexer, SearchIndex
 from smsbridge.store.progress import (
     Claim,
     ClaimRequest,
+    Conclude,
     Drop,
     Intervention,
     Recover,
@@ -40,6 +41,7 @@ from smsbridge.store.progress import (
     Resend,
     Settle,
     TellWaiting,
+    interrupted_txn,
 )
 from smsbridge.store.refill import LanesDue, Refill, RefillRequest
 from smsbridge.store.upkeep import Bind, Binding, Facts, Learn, LogCalls, Purge
@@ -151,6 +153,7 @@ class MessageStore(Service):
         self._settle = Settle(dialect, self._node, reports)
         self._report = Report(reports)
         self._recover = Recover(self._node, reports)
+        self._conclude = Conclude(reports)
         self._resend = Resend()
         self._drop = Drop(reports)
         self._repeat = RepeatReports(reports)
@@ -265,12 +268,22 @@ class MessageStore(Service):
         return self.write(self._report, (report, now_ms, retry_at_ms))
 
     def recover(
-        self, repeatable: Sequence[str], others: Sequence[str], now_ms: int, own_too: bool
+        self,
+        repeatable: Sequence[str],
+        others: Sequence[str],
+        now_ms: int,
+        own_too: bool,
+        asked: Sequence[str] = (),
     ) -> Deferred[tuple[int, int, list[str]]]:
         """Decide on interrupted attempts."""
         return self.write(
-            self._recover, Recovery(tuple(repeatable), tuple(others), now_ms, own_too)
+            self._recover,
+            Recovery(tuple(repeatable), tuple(others), now_ms, own_too, tuple(asked)),
         )
+
+    def conclude(self, results: Sequence[Settlement]) -> Deferred[list[str]]:
+        """Record what was found out about interrupted attempts; fires with lanes to look into."""
+        return self.write(self._conclude, results)
 
     def lanes_due(self, after_ms: int, until_ms: int) -> Deferred[list[str]]:
         """Name the lanes with something due within a time."""
@@ -340,6 +353,10 @@ class MessageStore(Service):
         assert self._readers is not None, "the store is not started"
         with self._readers.connect() as connection:
             return read(connection, *arguments)
+
+    def interrupted(self, gateway: str, limit: int) -> Deferred[list[Delivery]]:
+        """Read the attempts about which the next hop of a gateway is to be asked."""
+        return self.read(interrupted_txn, gateway, limit)
 
     def messages(self, query: MessageQuery) -> Deferred[list[MessageRecord]]:
         """List messages."""

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from smsbridge.core.message import Delivery, Outcome, Sent
 from smsbridge.core.records import LineStatus, LinkStatus
-from smsbridge.interfaces import IGateway
+from smsbridge.interfaces import IGateway, ILookUp
 
 Answer = Callable[[Sequence[Delivery]], Sequence[Any]]
 
@@ -94,3 +94,40 @@ class ScriptedGateway(Service):
     def link_status(self) -> LinkStatus:
         """See `IGateway.link_status`."""
         return LinkStatus(gateway=self.label, kind=self.kind, up=True, state="ready")
+
+
+@define(eq=False)
+class Question:
+    """One call of `look_up`, answered when the test says so."""
+
+    delivery: Delivery
+    answer: Deferred[Outcome]
+
+
+@implementer(ILookUp)
+class AskedGateway(ScriptedGateway):
+    """
+    A box whose peer can be asked what became of a text; keeps the questions in `questions`.
+
+    :ivar says: answers at once; None leaves it to the test.
+    """
+
+    def __init__(self, label: str = "box") -> None:
+        super().__init__(
+            label, recognizes_repeats=False, batch_size=4, settle_within_s=60.0, per_line=True
+        )
+        self.questions: list[Question] = []
+        self.says: Callable[[Delivery], Any] | None = None
+
+    def look_up(self, delivery: Delivery) -> Deferred[Outcome]:
+        """See `ILookUp.look_up`."""
+        question = Question(delivery, Deferred())
+        self.questions.append(question)
+        if self.says is not None:
+            question.answer.callback(self.says(delivery))
+        return question.answer
+
+    @property
+    def asked(self) -> list[str]:
+        """The texts of all questions."""
+        return [question.delivery.body for question in self.questions]

@@ -24,10 +24,10 @@ from smsbridge.core.changes import Changes
 from smsbridge.core.counts import Counts
 from smsbridge.core.directory import Directory, Line, Person, World
 from smsbridge.core.dispatcher import Dispatcher
-from smsbridge.core.entries import MessageQuery, QueueQuery
+from smsbridge.core.entries import MessageQuery
 from smsbridge.core.inbox import Inbox
 from smsbridge.core.message import Accepted, FromNetwork, FromPerson
-from smsbridge.core.records import DeliveryRecord, MessageRecord
+from smsbridge.core.records import MessageRecord
 from smsbridge.store import database, history
 from smsbridge.store.service import MessageStore, StateFolder
 from smsbridge.store.writer import Writer
@@ -138,6 +138,10 @@ class HandStore(MessageStore):
         assert isinstance(self._writer, HandWriter)
         return self._writer
 
+    def read(self, read: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Read what is committed, at once and in the test's thread."""
+        return succeed(self.writer.run(read, *arguments))
+
     def startService(self) -> None:
         """Open the store and put the writer in the test's hand."""
         super().startService()
@@ -170,10 +174,6 @@ class HandStore(MessageStore):
             ).all()
         )
         return [Row(*row) for row in found]
-
-    def queue(self, query: QueueQuery) -> Deferred[list[DeliveryRecord]]:
-        """Read at once, in the test's thread."""
-        return succeed(self.writer.run(history.queue_txn, query))
 
     def records(self) -> list[MessageRecord]:
         """Return all messages, oldest first."""

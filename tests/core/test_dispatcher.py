@@ -26,8 +26,8 @@ from smsbridge.core.message import (
     Status,
 )
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
-from smsbridge.interfaces import IGateway, ILanes
-from tests.core.gateways import ScriptedGateway, all_sent
+from smsbridge.interfaces import IGateway, ILanes, ILookUp
+from tests.core.gateways import AskedGateway, ScriptedGateway, all_sent
 from tests.core.rig import JOHN, NOW, OTHER, Rig
 
 CHAT, ONE, TWO = "chat:stream", "box/one", "box/two"
@@ -1135,6 +1135,274 @@ class RecoveryTests(SynchronousTestCase):
         self.dispatcher.remove_gateway("chat")
 
         self.assertEqual(len(self.rig.clock.getDelayedCalls()), before - 1)
+
+
+class AskingTests(SynchronousTestCase):
+    """Interrupted attempts of a line whose peer can be asked about them."""
+
+    def setUp(self) -> None:
+        """Make a core that does not run yet, with a text under way and the next to that number."""
+        self.box = AskedGateway()
+        self.rig = Rig(self.mktemp(), box=self.box)
+        self.addCleanup(self.rig.close)
+        self.dispatcher = self.rig.dispatcher
+        self.first = self.interrupted("first")
+        self.rig.send("second")
+
+    def interrupted(self, body: str, *recipients: str, **more: Any) -> str:
+        """Let the process die while it sends a text; returns the id of the message."""
+        accepting = self.rig.send(body, *recipients, origin=PHONE, **more)
+        self.rig.settle()
+        message_id = str(self.successResultOf(accepting).message_id)
+        self.rig.store.writer.run(
+            lambda connection: connection.exec_driver_sql(
+                "UPDATE deliveries SET status = 'sending', attempts = 1, owner = 'here',"
+                " due_at_ms = ?, sending_at_ms = ? WHERE message_id = ?",
+                (NOW + 100_000, NOW, message_id),
+            )
+        )
+        return message_id
+
+    def start(self) -> None:
+        """Start a process that finds all that."""
+        self.rig.chat.answer = all_sent
+        self.rig.start("box/one", "chat:stream")
+
+    def told(self) -> list[str]:
+        """Return what was reported to the sender."""
+        return [
+            delivery.reported for attempt in self.rig.chat.attempts for delivery in attempt.batch
+        ]
+
+    def record(self) -> Any:
+        """Return the delivery of the first text."""
+        (record,) = (each for each in self.rig.store.records() if each.message_id == self.first)
+        return record.deliveries[0]
+
+    def outward(self) -> list[str]:
+        """Return the status of every delivery to a line, oldest first."""
+        return [row.status for row in self.rig.store.rows() if row.kind == "message"]
+
+    def test_fakes_are_what_they_stand_for(self) -> None:
+        """The asked gateway provides both interfaces."""
+        verifyObject(IGateway, self.box)
+        verifyObject(ILookUp, self.box)
+
+    def test_what_the_peer_has_is_sent(self) -> None:
+        """It gets the peer's id, nobody is told that it may be lost, and the next one goes."""
+        self.start()
+        self.assertEqual((self.box.asked, self.box.bodies), (["first"], []))
+        self.assertEqual(self.outward(), ["uncertain", "queued"])
+        self.assertEqual(self.box.questions[0].delivery.attempts, 1)
+
+        self.box.questions[0].answer.callback(Sent("r1"))
+        self.rig.settle()
+
+        self.assertEqual(self.outward(), ["sent", "sending"])
+        record = self.record()
+        self.assertEqual((record.remote_id, record.reason, record.text), ("r1", "", ""))
+        self.assertEqual((self.box.bodies, self.told()), ([["second"]], []))
+
+    def test_what_the_peer_never_heard_of_is_sent_again(self) -> None:
+        """Before the next text to that number, and once."""
+        self.box.answer = all_sent
+        self.start()
+
+        self.box.questions[0].answer.callback(NotTried())
+        self.rig.settle()
+
+        self.assertEqual([b for bodies in self.box.bodies for b in bodies], ["first", "second"])
+        self.assertEqual((self.outward(), self.told()), (["sent", "sent"], []))
+        self.assertEqual(self.box.attempts[0].batch[0].attempts, 2)
+
+    def test_what_nobody_knows_is_told_in_the_end(self) -> None:
+        """A peer may be away for a moment; the sender hears once, and nothing is sent by itself."""
+        self.box.says = lambda delivery: UnknownOutcome()
+        self.start()
+        self.rig.pass_time(100.0)
+        self.assertEqual((self.box.asked, self.told()), (["first"] * 2, []))
+        self.assertEqual(self.box.bodies, [])
+
+        self.rig.pass_time(100.0)
+
+        self.assertEqual((self.box.asked, self.told()), (["first"] * 3, ["uncertain"]))
+        self.assertEqual(self.outward()[0], "uncertain")
+        self.assertEqual(self.record().text, "The bridge stopped before the answer came.")
+        self.assertEqual(self.box.bodies, [["second"]])
+        self.rig.pass_time(1000.0)
+        self.assertEqual((len(self.box.asked), self.dispatcher._asking), (3, {}))
+
+    def test_another_time_may_help(self) -> None:
+        """What was not known at first may be known later."""
+        self.box.says = lambda delivery: UnknownOutcome()
+        self.start()
+        self.box.says = lambda delivery: Sent("r1")
+
+        self.rig.pass_time(30.0)
+
+        self.assertEqual((self.outward()[0], self.told()), ("sent", []))
+
+    def test_a_report_that_came_meanwhile_stands(self) -> None:
+        """The network said delivered; what the peer's list says is older."""
+        self.start()
+        self.rig.inbox.report(
+            DeliveryReport(gateway="box", status=Status.DELIVERED, delivery_id=f"{self.first}.0")
+        )
+        self.rig.settle()
+
+        self.box.questions[0].answer.callback(NotTried())
+        self.rig.settle()
+
+        self.assertEqual(self.outward()[0], "delivered")
+        self.assertEqual(self.box.bodies, [["second"]])
+
+    def test_the_operator_may_be_faster(self) -> None:
+        """What was dropped stays so."""
+        self.start()
+        self.rig.store.drop([f"{self.first}.0"], NOW)
+        self.rig.settle()
+
+        self.box.questions[0].answer.callback(Sent("r1"))
+        self.rig.settle()
+
+        self.assertEqual(self.outward()[0], "dropped")
+
+    def test_a_group_text_is_asked_about_once(self) -> None:
+        """It was one request; what is known of it holds for all."""
+        lines = dict(self.rig.world.directory.lines)
+        lines["one"] = evolve(lines["one"], carries_groups=True)
+        self.rig.world.directory = evolve(self.rig.world.directory, lines=lines)
+        self.interrupted("to all", OTHER, "+12025550125", group=True)
+        self.box.says = lambda delivery: Sent("g1") if delivery.group else NotTried()
+
+        self.start()
+
+        self.assertEqual(sorted(self.box.asked), ["first", "to all"])
+        rows = [(row.status, row.delivery_id[-2:]) for row in self.rig.store.rows()]
+        self.assertEqual(rows[2:], [("sent", ".0"), ("sent", ".1")])
+
+    def test_lines_do_not_wait_for_each_other(self) -> None:
+        """One by one on a line, several lines at once."""
+        self.interrupted("to another", OTHER)
+        self.interrupted("of another", line="two")
+        self.start()
+        self.assertEqual(sorted(self.box.asked), ["of another", "to another"])
+
+        self.box.questions[self.box.asked.index("to another")].answer.callback(Sent())
+        self.rig.settle()
+
+        self.assertEqual(self.box.asked[2:], ["first"])
+
+    def test_a_gateway_that_is_about_to_start_is_waited_for(self) -> None:
+        """At a reload it is known before it runs."""
+        self.box.stopService()
+        self.start()
+        self.rig.pass_time(3.0)
+        self.assertEqual(self.box.asked, [])
+
+        self.box.startService()
+        self.rig.pass_time(1.0)
+
+        self.assertEqual(self.box.asked, ["first"])
+
+    def test_a_gateway_that_was_replaced_is_not_asked_any_more(self) -> None:
+        """The one in its place is, about what is not known."""
+        self.start()
+        new = AskedGateway()
+        new.startService()
+        self.dispatcher.remove_gateway("box")
+        self.dispatcher.add_gateway(new)
+        self.rig.settle()
+        self.assertEqual(new.asked, [])
+
+        self.box.questions[0].answer.callback(UnknownOutcome())
+        self.rig.pass_time(40.0)
+
+        self.assertEqual((self.box.asked, new.asked), (["first"], ["first"]))
+
+    def test_a_look_up_that_breaks_is_made_again(self) -> None:
+        """By a bug, or because nobody answers."""
+        self.start()
+        self.box.questions[0].answer.errback(ZeroDivisionError())
+        self.rig.pass_time(30.0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.rig.pass_time(60.0)
+        self.rig.pass_time(120.0)
+        self.assertEqual(self.box.asked, ["first"] * 3)
+        self.box.questions[2].answer.errback(TemporaryFailure("peer-down"))
+        self.rig.settle()
+
+        self.assertEqual(self.told(), ["uncertain"])
+
+    def test_a_store_that_refuses_is_asked_again(self) -> None:
+        """What was found out is found out again."""
+        self.box.says = lambda delivery: Sent("r1")
+        self.rig.store.writer.fails["Conclude"] = TemporaryFailure("internal")
+        self.start()
+        self.rig.pass_time(200.0)
+        self.assertEqual(self.outward()[0], "uncertain")
+        self.rig.store.writer.fails.clear()
+
+        self.rig.pass_time(1.0)
+
+        self.assertEqual(self.outward()[0], "sent")
+
+    def test_what_a_dead_node_left_is_asked_about(self) -> None:
+        """Another node of the same gateway takes over."""
+        self.box.says = lambda delivery: Sent("r1")
+        self.rig.store.writer.run(
+            lambda connection: connection.exec_driver_sql(
+                "UPDATE deliveries SET owner = 'other' WHERE status = 'sending'"
+            )
+        )
+        self.start()
+        self.assertEqual(self.outward()[0], "sending")
+
+        self.rig.pass_time(120.0)
+
+        self.assertEqual(self.outward()[0], "sent")
+
+    def test_what_comes_while_it_asks_is_asked_about(self) -> None:
+        """A take-over during a round, or at its end, is not forgotten."""
+        self.start()
+        self.interrupted("late", OTHER)
+        self.dispatcher._recover(self.box, own_too=True)
+        self.rig.settle()
+        self.assertEqual(self.box.asked, ["first"])
+        self.box.says = lambda delivery: Sent()
+
+        self.box.questions[0].answer.callback(Sent())
+        self.rig.pass_time(31.0)
+
+        self.assertEqual(self.box.asked, ["first", "late"])
+
+    def test_the_end_leaves_it_to_the_next_process(self) -> None:
+        """No timer is left, and what was cut off by our own end is not given up."""
+        self.box.says = lambda delivery: UnknownOutcome()
+        self.start()
+        self.rig.send("under way", OTHER)
+        self.rig.settle()
+        self.assertEqual(self.box.bodies, [["under way"]])
+        done = self.dispatcher.stopService()
+        self.box.attempts[0].settle(UnknownOutcome())
+        self.rig.settle()
+
+        self.successResultOf(done)
+        self.assertEqual(self.outward(), ["uncertain", "queued", "sending"])
+        self.assertEqual(self.told(), [])
+        self.assertEqual(self.rig.clock.getDelayedCalls(), [])
+
+    def test_an_end_in_the_middle_asks_no_more(self) -> None:
+        """What the peer said last is kept; the rest is for the next process."""
+        self.interrupted("third", OTHER)
+        self.start()
+        self.dispatcher.begin_nothing_more()
+        self.box.questions[0].answer.callback(Sent("r3"))
+        self.rig.settle()
+        self.rig.pass_time(300.0)
+
+        self.assertEqual(self.box.asked, ["third"])
+        self.assertEqual(self.outward(), ["uncertain", "queued", "sent"])
 
 
 class StoppingTests(DispatcherCase):

@@ -595,6 +595,95 @@ class MessageStoreContract:
             },
         )
 
+    async def interrupted(self, count: int = 1) -> list[Delivery]:
+        """Let a process die in the middle of some attempts whose peer can be asked about them."""
+        entries = [entry() for _ in range(count)]
+        await self.accept(*entries)
+        ids = [one.deliveries[0].delivery_id for one in entries]
+        await self.store.claim(ids, NOW, NOW + DAY)
+        again, lost, lanes = await self.store.recover([], ["box"], NOW + 1, True, ["box"])
+        self.assertEqual((again, lost, lanes), (0, count, []))
+        return await self.store.interrupted("box", 10)
+
+    async def test_nobody_is_told_before_the_peer_was_asked(self) -> None:
+        """What can be found out is uncertain until then, and its conversation waits."""
+        newest, oldest = await self.interrupted(2)
+        later = entry()
+        await self.accept(later)
+
+        self.assertGreater(newest.delivery_id, oldest.delivery_id)
+        self.assertEqual((oldest.status, oldest.attempts), (Status.UNCERTAIN, 1))
+        self.assertEqual(oldest.body, TEXT)
+        self.assertEqual(await self.store.interrupted("box", 1), [newest])
+        self.assertEqual(await self.store.interrupted("other", 10), [])
+        self.assertEqual(await self.reports(), [])
+        self.assertEqual(await self.store.refill("box/demo1", NOW + DAY, 10), ([], False))
+
+        lanes = await self.store.conclude(
+            [Settlement(each, UnknownOutcome(), NOW + 2) for each in (newest, oldest)]
+        )
+
+        self.assertEqual(sorted(lanes), ["box/demo1", "box/demo1", "xmpp", "xmpp"])
+        self.assertEqual([each.reported for each in await self.reports()], ["uncertain"] * 2)
+        self.assertEqual(await self.store.interrupted("box", 10), [])
+        (free,), complete = await self.store.refill("box/demo1", NOW + DAY, 10)
+        self.assertEqual((free.message_id, complete), (later.message.message_id, True))
+
+    async def test_what_the_peer_knows_is_recorded(self) -> None:
+        """Sent with its id, delivered, or queued again; the history says how that was found out."""
+        found = await self.interrupted(3)
+        outcomes = (NotTried(), Sent("other", delivered=True), Sent("remote"))
+
+        await self.store.conclude(
+            [Settlement(*pair, NOW + 2) for pair in zip(found, outcomes, strict=True)]
+        )
+
+        records = await self.store.messages(MessageQuery(limit=10))
+        self.assertEqual(
+            [(r.deliveries[0].status, r.deliveries[0].remote_id) for r in records],
+            [(Status.SENT, "remote"), (Status.DELIVERED, "other"), (Status.QUEUED, "")],
+        )
+        self.assertEqual({r.deliveries[0].reason for r in records}, {""})
+        (again,), _ = await self.store.refill("box/demo1", NOW + 2, 10)
+        self.assertEqual((again.delivery_id, again.attempts), (found[0].delivery_id, 1))
+        self.assertEqual([each.reported for each in await self.reports()], ["delivered"])
+        for each, words in zip(found, ("sent again", "has it", "has it"), strict=True):
+            trace = await self.store.trace(each.message_id)
+            steps = trace.deliveries[0].history
+            self.assertIn(words, " ".join(step.text for step in steps))
+            self.assertIn("is asked", " ".join(step.text for step in steps))
+
+    async def test_what_came_meanwhile_is_not_undone(self) -> None:
+        """A report, the operator, and the next attempt know better than an old question."""
+        dropped, reported, resent = await self.interrupted(3)
+        report = DeliveryReport(
+            gateway="box", status=Status.SENT, delivery_id=reported.delivery_id, remote_id="r"
+        )
+        _, freed = await self.store.report(report, NOW + 2, NOW)
+        _, lanes = await self.store.drop([dropped.delivery_id], NOW + 2)
+        await self.store.resend([resent.delivery_id], NOW + 2, NOW + DAY)
+        self.assertEqual((freed, sorted(lanes)), (["box/demo1"], ["box/demo1", "xmpp"]))
+
+        lanes = await self.store.conclude(
+            [Settlement(each, NotTried(), NOW + 3) for each in (dropped, reported)]
+            + [Settlement(resent, Sent("old"), NOW + 3)]
+        )
+
+        self.assertEqual(lanes, [])
+        records = await self.store.messages(MessageQuery(limit=10))
+        self.assertEqual(
+            [(r.deliveries[0].status, r.deliveries[0].remote_id) for r in records],
+            [(Status.QUEUED, ""), (Status.SENT, "r"), (Status.DROPPED, "")],
+        )
+
+    async def test_who_wants_to_hear_of_the_next_hop_does(self) -> None:
+        """Also when it was found out later."""
+        (found,) = await self.interrupted()
+
+        await self.store.conclude([Settlement(found, Sent("r"), NOW + 2, None, True)])
+
+        self.assertEqual([each.reported for each in await self.reports()], ["sent"])
+
     async def test_what_is_being_sent_holds_back_the_next_unless_it_is_in_hand(self) -> None:
         """An attempt of another, or one on its way back, is not overtaken by a later text."""
         first, second = entry(), entry()
