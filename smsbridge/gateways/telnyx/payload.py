@@ -351,7 +351,8 @@ def _quoted(error: Mapping[str, Any]) -> str:
     """Return the code and the words of an error."""
     parts = [words(error.get(name)) for name in ("code", "title", "detail")]
     code, title, detail = parts
-    said = f"{title}: {detail}" if title and detail and title != detail else title or detail
+    same = title.rstrip(".") == detail.rstrip(".")
+    said = f"{title}: {detail}" if title and detail and not same else title or detail
     return f"{code} {said}".strip()[:300]
 
 
@@ -471,11 +472,16 @@ def _statuses(payload: Mapping[str, Any]) -> list[Event]:
                 ours=ours,
                 recipient=_number(each),
                 reason=reason if failed else "",
-                text=f"{word} {_quoted(error)}".strip() if failed else word,
+                text=f"{word} {_quoted(error)}".strip() if failed else _remark(word),
                 opted_out=failed and code == "40300",
             )
         )
     return found
+
+
+def _remark(word: str) -> str:
+    """Return what is worth telling of a text that did not fail."""
+    return word if word == "delivery_unconfirmed" else ""
 
 
 def _error_of(errors: Sequence[Mapping[str, Any]], index: int) -> Mapping[str, Any]:

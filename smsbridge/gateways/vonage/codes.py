@@ -230,7 +230,7 @@ def _code(error: Mapping[str, Any]) -> str:
 def receipt(status: Status, word: str, code: str) -> tuple[str, str]:
     """Return the reason and the words for a receipt."""
     if status not in (Status.FAILED, Status.EXPIRED):
-        return "", word
+        return "", f"{word}, err-code {code}" if word == "unknown" else ""
     reason, said = _RECEIPT_CODES.get(code, ("network", ""))
     if status is Status.EXPIRED:
         reason = "expired"
@@ -240,7 +240,7 @@ def receipt(status: Status, word: str, code: str) -> tuple[str, str]:
 def message_failure(status: Status, word: str, error: Mapping[str, Any]) -> tuple[str, str]:
     """Return the reason and the words for a status of the Messages API."""
     if status is not Status.FAILED:
-        return "", word
+        return "", ""
     code = _code(error)
     said = words(error.get("detail")) or words(error.get("title"))
     reason = _MESSAGE_CODES.get(code, "network")

@@ -417,7 +417,6 @@ class StatusTests(SynchronousTestCase):
                     status=Status.DELIVERED,
                     ours=OURS,
                     recipient=ALICE,
-                    text="delivered",
                 ),
                 StatusUpdate(
                     remote_id=ID,

@@ -634,7 +634,6 @@ class ReceiptTests(SynchronousTestCase):
                 delivery_id=REFERENCE,
                 ours=OURS,
                 recipient=ALICE,
-                text="delivered",
             ),
         )
 
