@@ -13,6 +13,7 @@ the provider spells them is the dialect's business.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import ClassVar, Literal, Protocol
 from urllib.parse import parse_qsl
 
@@ -112,7 +113,7 @@ class Hook:
     body: bytes = b""
     now_ms: int = 0
 
-    @property
+    @cached_property
     def arguments(self) -> list[tuple[str, str]]:
         """
         The decoded pairs of the query, blank values included, untrimmed.
@@ -121,7 +122,7 @@ class Hook:
         """
         return _pairs(self.query)
 
-    @property
+    @cached_property
     def form(self) -> list[tuple[str, str]]:
         """
         The decoded pairs of a body of type ``application/x-www-form-urlencoded``.

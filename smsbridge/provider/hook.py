@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from attrs import define, evolve
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -42,6 +42,8 @@ _PATHS: Final = {(): "", ("",): "", ("status",): "status", ("status", ""): "stat
 _DELIVERY: Final = re.compile(r"(?:^|&)delivery=([0-9A-Za-z.-]{1,64})(?:&|$)")
 #: How long before the provider's limit a call is answered whatever happens.
 _SPARE_S: Final = 0.5
+#: Deadlines so close to each other are dealt with together.
+_TICK_S: Final = 0.05
 _WARN_EVERY_S: Final = 60.0
 
 
@@ -60,6 +62,10 @@ class HookResource(Resource):
         self._arrivals = arrivals
         self._world = world
         self._said: dict[str, _Said] = {}
+        # Calls that wait for their commit, by the order in which they came, and since when.
+        self._waiting: dict[int, tuple[float, Request]] = {}
+        self._number = 0
+        self._timer: IDelayedCall | None = None
 
     # -- one call --------------------------------------------------------------------------------
 
@@ -199,14 +205,14 @@ class HookResource(Resource):
 
     def _answer_later(self, request: Request, hook: Hook, taking: Deferred[Any]) -> None:
         """Answer once everything is committed, or shortly before the provider gives us up."""
-        limit_s = self._account.dialect.hook_timeout_s
-        too_late = self._clock.callLater(
-            max(limit_s - _SPARE_S, limit_s / 2), lambda: self._unavailable(request)
-        )
+        self._number += 1
+        number = self._number
+        self._waiting[number] = (self._clock.seconds(), request)
+        if self._timer is None:
+            self._set_timer()
 
         def committed(_: object) -> None:
-            if too_late.active():
-                too_late.cancel()
+            if self._waits_no_more(number):
                 self._succeed(request, hook)
 
         def failed(failure: Failure) -> None:
@@ -217,8 +223,7 @@ class HookResource(Resource):
                     failure=failure,
                     gateway=self._account.label,
                 )
-            if too_late.active():
-                too_late.cancel()
+            if self._waits_no_more(number):
                 self._unavailable(request)
 
         taking.addCallbacks(committed, failed)
@@ -229,6 +234,34 @@ class HookResource(Resource):
                 gateway=self._account.label,
             )
         )
+
+    def _waits_no_more(self, number: int) -> bool:
+        """Take a call off the list; False where its time was up before."""
+        if self._waiting.pop(number, None) is None:
+            return False
+        if not self._waiting and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return True
+
+    def _set_timer(self) -> None:
+        """Wake up when the first of those that wait must be answered; one timer for all of them."""
+        limit_s = self._account.dialect.hook_timeout_s
+        patience_s = max(limit_s - _SPARE_S, limit_s / 2)
+        began_s, _ = next(iter(self._waiting.values()))
+        wait_s = max(began_s + patience_s - self._clock.seconds(), 0.0)
+        self._timer = self._clock.callLater(wait_s, self._time_is_up, patience_s)
+
+    def _time_is_up(self, patience_s: float) -> None:
+        self._timer = None
+        before_s = self._clock.seconds() - patience_s + _TICK_S
+        while self._waiting:
+            number, (began_s, request) = next(iter(self._waiting.items()))
+            if began_s > before_s:
+                self._set_timer()
+                return
+            del self._waiting[number]
+            self._unavailable(request)
 
     def _succeed(self, request: Request, hook: Hook) -> None:
         try:

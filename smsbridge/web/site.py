@@ -345,11 +345,18 @@ class _Channel(HTTPChannel):
     _uncounted_bytes = 0
     _idle_s: float | None = None  # `timeOut` is what counts at the moment
     _stalled: IDelayedCall | None = None
+    _host: IAddress | None = None
 
     def connectionMade(self) -> None:
         """Wait for the first request."""
         self._idle_s = self.timeOut
         super().connectionMade()
+
+    def getHost(self) -> IAddress:
+        """Return our end of the connection; every request asks, and the kernel need not."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
 
     def dataReceived(self, data: bytes) -> None:
         """Begin to count the time when a request begins."""
