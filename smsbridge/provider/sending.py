@@ -471,7 +471,8 @@ class Sending:
             return unknown
         return TemporaryFailure(
             "peer-down",
-            f"{unknown.text} The provider does not have the text; it is sent again.",
+            "The provider's answer was lost. It says that it does not have the text, which is sent "
+            "again.",
             detail=unknown.detail,
         )
 
