@@ -107,9 +107,13 @@ class SignalwireMirror(LamlMirror):
 
 
 def _shown(text: dict[str, Any]) -> dict[str, Any]:
-    """Write codes as texts."""
-    code = text["error_code"]
-    return {**text, "error_code": None if code is None else str(code)}
+    """Write codes as texts; an MMS gets no further than *sent*."""
+    code, status = text["error_code"], text["status"]
+    return {
+        **text,
+        "error_code": None if code is None else str(code),
+        "status": "sent" if text["num_media"] and status == "delivered" else status,
+    }
 
 
 def _number_shown(number: dict[str, Any]) -> dict[str, Any]:
