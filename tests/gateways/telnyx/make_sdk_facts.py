@@ -20,6 +20,8 @@ import httpx
 import nacl.signing
 import telnyx
 from telnyx.lib import verify_webhook_signature
+from telnyx.types.messaging_inbound_message_payload import MessagingInboundMessagePayload
+from telnyx.types.outbound_message_payload import OutboundMessagePayload
 
 OUT = Path(__file__).with_name("sdk_facts.json")
 CALLBACK = "https://sms.example.org/hook/work?delivery=0198c0de-0000-7000-8000-00000000abcd.1"
@@ -65,6 +67,28 @@ def requests() -> dict[str, Any]:
     }
 
 
+def schemas() -> dict[str, Any]:
+    """Return the shapes of what the package reads, without their words and with nothing else."""
+    return {
+        "received": _bare(MessagingInboundMessagePayload.model_json_schema()),
+        "sent": _bare(OutboundMessagePayload.model_json_schema()),
+    }
+
+
+def _bare(value: Any, names: bool = False) -> Any:
+    """Leave out what is written for people; `names` says that the keys are names of values."""
+    if isinstance(value, dict):
+        found = {
+            key: _bare(each, key in ("properties", "$defs"))
+            for key, each in value.items()
+            if names or key not in ("title", "description", "default", "format")
+        }
+        if not names and found.get("properties"):
+            found["additionalProperties"] = False
+        return found
+    return [_bare(each) for each in value] if isinstance(value, list) else value
+
+
 def signatures() -> dict[str, Any]:
     """Return webhooks signed with libsodium that the package takes for genuine."""
     key = nacl.signing.SigningKey(b"a seed for tests, known to all..")
@@ -87,5 +111,6 @@ if __name__ == "__main__":
         "made_with": f"telnyx {version('telnyx')}, pynacl {version('pynacl')}",
         "requests": requests(),
         "webhooks": signatures(),
+        "schemas": schemas(),
     }
     OUT.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
