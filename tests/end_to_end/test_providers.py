@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from smsbridge import gateways
+from smsbridge.core.message import Status
 from smsbridge.provider.dialect import Outgoing
 from smsbridge.provider.simulator import cli
 from smsbridge.provider.simulator.mirror import DoubleText
@@ -39,7 +40,9 @@ CREDENTIALS = {
 #: These understand STOP themselves; the others leave it to the bridge.
 KNOW_STOP = ("telnyx", "twilio")
 #: These refuse a text to a number that is out; others say so later, or never.
-REFUSE_THOSE_WHO_ARE_OUT = ("signalwire", "telnyx", "twilio")
+REFUSE_THOSE_WHO_ARE_OUT = ("flowroute", "signalwire", "telnyx", "twilio")
+GROUPS_OUT = ("bandwidth", "telnyx")
+GROUPS_IN = ("bandwidth", "telnyx", "voipms")
 #: A list without words finds a text, and never says that it is missing.
 NEVER_SURE = ("bandwidth",)
 
@@ -77,6 +80,12 @@ class Account:
             delivery_id="d", line=line, sender=self.ours, recipients=("+12025550123",), body="x"
         )
         return self.dialect.look_up(text, 1_767_268_800_000) is not None
+
+    @property
+    def lists(self) -> bool:
+        """Whether the texts of a line can be listed."""
+        line = gateways.load(self.kind).line_class(label="a", gateway="b", number=self.ours)
+        return self.dialect.listing(line, 1_767_268_800_000, 1_767_355_200_000) is not None
 
     def sent_to(self, ending: str) -> list[DoubleText]:
         """Return what the provider took for a number."""
@@ -239,6 +248,7 @@ class ProvidersTests(TestCase):
         await self.send_all("41", "46", "48", "49", "50")
         for account in self.accounts:
             double = account.double
+            double.hook += "?account=1&x=%2F"  # an operator may, and it is part of what is signed
             double.receive(account.theirs("25"), account.ours, " hi \U0001f600\n there ")
             double.receive("72975", account.ours, "Your code is 1234")
             double.receive(account.theirs("48"), account.ours, "twice")
@@ -401,6 +411,170 @@ class ProvidersTests(TestCase):
         for account in self.accounts:
             self.assertEqual(len(account.sent_to("23")), 1, account.kind)
             self.assertEqual(len(account.sent_to("24")), 1, account.kind)
+
+    async def test_what_webhooks_missed_is_fetched_once(self) -> None:
+        """Texts and statuses of which nobody told are found in the provider's own list."""
+        await self.start()
+        listing = [each for each in self.accounts if each.lists]
+        self.assertGreaterEqual(len(listing), 5)
+        await self.send_all("50")
+        await self.statuses_become({(each.label, "50"): "sent" for each in self.accounts})
+        texts = []
+        for account in self.accounts:
+            (text,) = account.sent_to("50")
+            text.status = Status.DELIVERED
+            hook, account.double.hook = account.double.hook, ""
+            account.double.receive(account.theirs("25"), account.ours, " missed \U0001f600")
+            texts.append(
+                account.double.receive(account.theirs("26"), account.ours, "", [picture(8)])
+            )
+            account.double.hook = hook
+
+        for missed in (2, 0):
+            for account in listing:
+                wanted = 0 if account.kind in NEVER_SURE else missed
+                asked = {"gateway": account.label, "since_s": 86400}
+                _, answer = await self.daemon.request("POST", "/reconcile", asked)
+                result = json.loads(answer.splitlines()[-1])
+                self.assertEqual((result["missed"], result["problems"]), (wanted, []), answer)
+        for account, text in zip(self.accounts, texts, strict=True):
+            account.double.tell(text)  # at last
+
+        expected = {}
+        for account in self.accounts:
+            words = account.lists and account.kind not in NEVER_SURE
+            expected[account.label] = Counter(["", " missed \U0001f600"] if words else [""])
+        await self.until(self.came, expected)
+        await self.statuses_become({(each.label, "50"): each.done for each in listing})
+        for account in self.accounts:
+            await self.pictures_become(account, 1)
+
+    async def test_numbers_are_listed(self) -> None:
+        """The numbers of each account that lists them, and the lines that have them."""
+        await self.start()
+        found = await self.daemon.listing("/numbers")
+
+        able = [each for each in self.accounts if each.dialect.discover()]
+        self.assertGreaterEqual(len(able), 5)
+        self.assertEqual(
+            sorted((each["gateway"], each["number"]) for each in found if "number" in each),
+            sorted((each.label, each.ours) for each in able),
+        )
+        self.assertTrue(all(each["line"] == each["gateway"] for each in found if "line" in each))
+        self.assertEqual(
+            {each["gateway"] for each in found if "error" in each},
+            {each.label for each in self.accounts} - {each.label for each in able},
+        )
+
+    async def pictures_become(self, account: Account, count: int) -> None:
+        """Wait until so many messages of a line have a picture."""
+
+        async def found() -> int:
+            messages = (await self.messages())[account.label]
+            return sum(bool(each["media"]) for each in messages if each["from"] != account.ours)
+
+        await self.until(found, count)
+
+    async def test_parts_and_pictures_outlive_a_daemon(self) -> None:
+        """Parts whose others are to come, and pictures that are not fetched yet, are kept."""
+        await self.start()
+        (vonage,) = (each for each in self.accounts if each.kind == "vonage")
+        vonage.double.receive(vonage.theirs("25"), vonage.ours, "two ", part=("7", 2, 3))
+        vonage.double.receive(vonage.theirs("25"), vonage.ours, "three", part=("7", 3, 3))
+        for account in self.accounts:
+            account.double.media_failures = 1
+            account.double.receive(account.theirs("26"), account.ours, "look", [picture(9)])
+        while not all(each.double.counts["withheld"] for each in self.accounts):
+            await pause(0.02)
+        while vonage.double.counts["heard"] < 3:
+            await pause(0.02)
+
+        await self.daemon.kill()
+        await self.daemon.start()
+        vonage.double.receive(vonage.theirs("25"), vonage.ours, "One ", part=("7", 1, 3))
+
+        wanted = {each.label: Counter(["look"]) for each in self.accounts}
+        wanted["vonage"]["One two three"] += 1
+        await self.until(self.came, wanted)
+        for account in self.accounts:
+            await self.pictures_become(account, 1)
+
+    async def test_group_texts_are_one_message(self) -> None:
+        """Where the provider has group texts, they go out and come in as one."""
+        await self.start()
+        made = await self.daemon.ask("POST", "/tokens", {"name": "shop", "person": "jane"})
+        groups = [each for each in self.accounts if each.kind in GROUPS_OUT]
+        for account in groups:
+            attributes = {
+                "from": account.ours,
+                "to": [account.theirs("23"), account.theirs("24")],
+                "body": "to both",
+                "group": True,
+            }
+            answer = await treq.post(
+                f"{self.public_url}/api/v2.2/messages",
+                json={"data": {"type": "message", "attributes": attributes}},
+                auth=("shop", made["token"]),
+                persistent=False,
+            )
+            self.assertEqual(answer.code, 202, await answer.text())
+        await self.statuses_become(
+            {(each.label, ending): each.done for each in groups for ending in ("23", "24")}
+        )
+        for account in groups:
+            (text,) = account.sent_to("23")
+            self.assertEqual(text.recipients, (account.theirs("23"), account.theirs("24")))
+        for account in self.accounts:
+            if account.kind in GROUPS_IN:
+                others = [account.theirs("24")]
+                account.double.receive(account.theirs("23"), account.ours, "all", others=others)
+
+        async def recipients() -> dict[str, list[set[str]]]:
+            return {
+                line: [set(each["to"]) for each in messages if each["body"] == "all"]
+                for line, messages in (await self.messages()).items()
+                if line in GROUPS_IN
+            }
+
+        await self.until(
+            recipients,
+            {
+                each.label: [{each.ours, each.theirs("24")}]
+                for each in self.accounts
+                if each.kind in GROUPS_IN
+            },
+        )
+
+    async def test_killed_again_and_again_while_sending(self) -> None:
+        """Each text is at the provider once, or not and nobody says that it is."""
+        await self.start()
+        endings = [f"{number:02d}" for number in (*range(20), *range(60, 80))]
+        await self.send_all(*endings)
+
+        for share in (0.2, 0.5, 0.8):
+            while sum(len(each.double.texts) for each in self.accounts) < share * 40 * 7:
+                await pause(0.01)
+            await self.daemon.kill()
+            await self.daemon.start()
+
+        async def waiting() -> int:
+            statuses = Counter((await self.statuses()).values())
+            return statuses["queued"] + statuses["sending"]
+
+        await self.until(waiting, 0)
+        statuses = await self.statuses()
+        uncertain = 0
+        for account in self.accounts:
+            for ending in endings:
+                count = len(account.sent_to(ending))
+                status = statuses[account.label, ending]
+                uncertain += status == "uncertain"
+                self.assertLessEqual(count, 1, f"{account.label} {ending} {status}")
+                self.assertIn(status, ("sent", "delivered", "uncertain"))
+                if status != "uncertain":
+                    self.assertEqual(count, 1, f"{account.label} {ending} {status}")
+        # Only what was on its way in a moment of dying may be doubtful.
+        self.assertLessEqual(uncertain, 3 * 4 * 7)
 
     async def test_strangers_are_turned_away(self) -> None:
         """A webhook without the right signature or password is refused, and nothing is stored."""

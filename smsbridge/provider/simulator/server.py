@@ -183,6 +183,7 @@ class ProviderDouble(Service):
         self._tried: set[tuple[str, ...]] = set()
         self._out: set[tuple[str, str]] = set()  # our number, theirs
         self._tasks: set[Deferred[None]] = set()
+        self._stopped = False
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -205,6 +206,7 @@ class ProviderDouble(Service):
         if not self.running:
             return succeed(None)
         Service.stopService(self)
+        self._stopped = True
         for task in list(self._tasks):
             task.cancel()
         return Deferred.fromCoroutine(self._stop())
@@ -480,6 +482,8 @@ class ProviderDouble(Service):
                 response = await self._ask(request, _HOOK_WITHIN_S)
                 answered = f"answered {response.status}"
             except (NotSent, NoAnswer) as e:
+                if self._stopped:
+                    return False  # this is how a call that was given up fails
                 answered = str(e)
             heard = response is not None and self.mirror.is_heard(response)
             self.calls.append(Called(what=what, request=request, response=response, heard=heard))
