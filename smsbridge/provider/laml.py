@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import base64
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -430,6 +431,7 @@ class LamlDialect:
             return UNSURE
         since_ms = sent_at_ms - _SKEW_MS
         found: list[tuple[int, str]] = []
+        is_doubtful = False
         is_complete = not words(page.get("next_page_uri"))
         for message in map(mapping, reading.listed(page.get("messages"))):
             at = _date_ms(message.get("date_created")) or _date_ms(message.get("date_sent"))
@@ -441,14 +443,15 @@ class LamlDialect:
                 continue
             if not _is_between(message, outgoing):
                 continue
-            if at is None or not _SID.fullmatch(sid) or _is_redacted(message, outgoing):
-                return UNSURE
-            if _is_same(message, outgoing):
+            likeness = _likeness(message, outgoing)
+            if likeness == "all" and at is not None and _SID.fullmatch(sid):
                 found.append((at, sid))
+            elif likeness != "none":
+                is_doubtful = True
         if found:
             # The earliest: what was sent after it has its own.
             return min(found)[1]
-        return NOTHING_THERE if is_complete else UNSURE
+        return NOTHING_THERE if is_complete and not is_doubtful else UNSURE
 
     # -- webhooks
 
@@ -769,22 +772,30 @@ def _is_between(message: Mapping[str, Any], outgoing: Outgoing) -> bool:
     return sender in ("", outgoing.sender) and recipient in ("", outgoing.recipients[0])
 
 
-def _is_same(message: Mapping[str, Any], outgoing: Outgoing) -> bool:
-    """Tell whether a listed text can be the one that was sent; blanks may have been changed."""
-    body = " ".join(words(message.get("body")).split())
-    wanted = " ".join(storable(outgoing.body).split())
-    if _TRIAL.match(body) and wanted:
-        return body.endswith(wanted) and _has_as_much(message, outgoing)
-    return body == wanted and _has_as_much(message, outgoing)
+def _likeness(message: Mapping[str, Any], outgoing: Outgoing) -> Literal["all", "some", "none"]:
+    """
+    Tell whether a listed text is the one that was sent.
 
-
-def _is_redacted(message: Mapping[str, Any], outgoing: Outgoing) -> bool:
-    """Tell whether the account may not keep bodies, so that nothing can be compared."""
-    has_body = bool(words(message.get("body")).strip())
-    return bool(outgoing.body.strip()) and not has_body and _has_as_much(message, outgoing)
-
-
-def _has_as_much(message: Mapping[str, Any], outgoing: Outgoing) -> bool:
-    """Tell whether a listed text has attachments as the one that was sent; unknown is alike."""
+    Providers cut blanks off and may replace marks (curly quotes); an account may have the words
+    forgotten. What might be the text and is not surely it, is it to some extent.
+    """
     count = _code(message.get("num_media"))
-    return count is None or bool(count) == bool(outgoing.media)
+    body, wanted = _plain(words(message.get("body"))), _plain(outgoing.body)
+    if count is not None and bool(count) != bool(outgoing.media):
+        # An MMS that the recipient's network does not take may be made a text with a link.
+        return "some" if outgoing.media and body.startswith(wanted) else "none"
+    if _TRIAL.match(body) and wanted and body.endswith(wanted):
+        return "all"
+    if body == wanted:
+        return "all"
+    if not body:
+        return "some"
+    return "some" if _letters(body) == _letters(wanted) != "" else "none"
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", storable(text)).split())
+
+
+def _letters(text: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFKD", text) if each.isalnum())

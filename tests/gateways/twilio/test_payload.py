@@ -266,10 +266,23 @@ class LookUpTests(SynchronousTestCase):
         for messages, page in (
             ([self.message(body="")], {}),
             ([self.message(body=None)], {}),
+            ([self.message(body="See you at 8\u2026")], {}),
             ([self.message(date_created=None)], {}),
             ([self.message(body="other")], {"next_page_uri": "/2010-04-01/x?Page=1"}),
         ):
             self.assertIs(self.looked_up(messages, **page), UNSURE, messages)
+
+    def test_mms_that_became_a_link_is_not_said_to_be_missing(self) -> None:
+        """Twilio may replace an attachment by a link, where the network takes no MMS."""
+        medium = OutgoingMedia(url="https://sms.example.org/media/1", content_type="image/png")
+        sent = self.message(body="See you at 8 https://mms.example.net/1")
+
+        self.assertIs(self.looked_up([sent], outgoing(media=(medium,))), UNSURE)
+        self.assertIs(self.looked_up([sent], outgoing("Look", media=(medium,))), NOTHING_THERE)
+
+    def test_sure_one_comes_before_a_doubtful_one(self) -> None:
+        """What is like it does not hide the text itself."""
+        self.assertEqual(self.looked_up([self.message(sid="SMx", body=""), self.message()]), SMS)
 
     def test_earliest_of_several_is_it(self) -> None:
         """What was sent later has an answer of its own, or is looked up by itself."""
