@@ -29,8 +29,9 @@ from smsbridge.core.directory import Line, World
 from smsbridge.core.dispatcher import Dispatcher
 from smsbridge.core.entries import MessageQuery, QueueQuery
 from smsbridge.core.inbox import Inbox
-from smsbridge.core.message import FromPerson, Media
+from smsbridge.core.message import FromPerson, Media, Status
 from smsbridge.core.optouts import OptOut, OptOuts
+from smsbridge.core.optwords import refusal
 from smsbridge.core.records import (
     CallRecord,
     DeliveryRecord,
@@ -61,6 +62,7 @@ __all__ = ["Daemon", "Gateways"]
 _DAY_MS: Final = 86_400_000
 _PURGE_EVERY_S: Final = 3600.0
 _PURGE_PAUSE_S: Final = 0.02  # between two steps, so that messages pass in between
+_MOST_RETRIED: Final = 10_000
 _RESENT_LIFE_MS: Final = 2 * _DAY_MS
 
 #: Keys of [smsbridge] that a running daemon can take over.
@@ -335,10 +337,39 @@ class Daemon(Service):
 
     def retry(self, delivery_ids: tuple[str, ...]) -> Deferred[int]:
         """See `IBridge.retry`."""
+        return Deferred.fromCoroutine(self._retry(delivery_ids))
+
+    async def _retry(self, delivery_ids: tuple[str, ...]) -> int:
+        delivery_ids = await self._wanted(delivery_ids)
         now_ms = self._now_ms()
-        return self._store.resend(delivery_ids, now_ms, now_ms + _RESENT_LIFE_MS).addCallback(
-            self._intervened, delivery_ids
+        resent = await self._store.resend(delivery_ids, now_ms, now_ms + _RESENT_LIFE_MS)
+        return self._intervened(resent, delivery_ids)
+
+    async def _wanted(self, delivery_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """
+        Leave out what goes to numbers that want no texts any more.
+
+        :raises Refused: nothing else is left.
+        """
+        opt_outs = self._world.opt_outs
+        if opt_outs is None or not delivery_ids or not opt_outs.listed():
+            return delivery_ids
+        found = await self._store.queue(
+            QueueQuery(
+                delivery_ids=delivery_ids, statuses=tuple(map(str, Status)), limit=_MOST_RETRIED
+            )
         )
+        left_out: dict[str, Refused] = {}
+        for each in found:
+            line = self._world.directory.lines.get(each.line)
+            if line is None or each.person or line.opt_out == "no":
+                continue
+            if opt_outs.is_out(line.label, each.to):
+                left_out[each.delivery_id] = refusal(line, each.to)
+        wanted = tuple(each for each in delivery_ids if each not in left_out)
+        if left_out and not wanted:
+            raise next(iter(left_out.values()))
+        return wanted
 
     def drop(self, delivery_ids: tuple[str, ...]) -> Deferred[int]:
         """See `IBridge.drop`."""

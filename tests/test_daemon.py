@@ -12,6 +12,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from smsbridge.config import load
+from smsbridge.core.message import FromPerson
 from smsbridge.core.records import FoundLine, Reconciled
 from smsbridge.daemon import Daemon, Gateways
 from smsbridge.errors import Refused, TemporaryFailure
@@ -19,7 +20,7 @@ from smsbridge.interfaces import IDiscover, IReconcile
 from smsbridge.web.bridge import IBridge
 from tests.core.gateways import ScriptedGateway
 from tests.core.optouts import FakeOptOuts
-from tests.core.rig import Rig
+from tests.core.rig import NUMBER, OTHER, Rig
 
 _INI = """\
 [smsbridge]
@@ -138,6 +139,23 @@ class DaemonTests(SynchronousTestCase):
 
         self.assertEqual(len(self.daemon.opt_outs("old")), 1)
         self.assertTrue(self.successResultOf(self.daemon.opt_in("old", "+12025550123")))
+
+    def test_what_is_sent_again_leaves_out_who_is_out(self) -> None:
+        """What STOP took back cannot be sent by the back door; the rest of it can."""
+        for number in (NUMBER, OTHER):
+            self.rig.inbox.accept(
+                FromPerson(person="", recipients=(number,), body="hello", line="one")
+            )
+        self.rig.settle()
+        ids = tuple(row.delivery_id for row in self.rig.store.rows())
+        self.assertEqual(self.committed(self.daemon.drop(ids)), 2)
+        self.committed(self.daemon.opt_out("one", NUMBER))
+
+        self.assertEqual(self.committed(self.daemon.retry(ids)), 1)
+        self.assertEqual(self.rig.statuses(), ["dropped", "queued"])
+        self.assertIn("opt-out remove one", self.refusal(self.daemon.retry(ids[:1])))
+        self.committed(self.daemon.opt_in("one", NUMBER))
+        self.assertEqual(self.committed(self.daemon.retry(ids[:1])), 1)
 
     def test_before_the_database_is_open_there_is_nothing_to_ask(self) -> None:
         """The command says so instead of showing an empty list."""

@@ -38,7 +38,7 @@ from smsbridge.core.message import (
     UssdNotice,
     storable,
 )
-from smsbridge.core.optwords import Words
+from smsbridge.core.optwords import Words, refusal
 from smsbridge.core.records import Preview, PreviewRecipient
 from smsbridge.core.routing import (
     Outbound,
@@ -543,12 +543,7 @@ class Inbox:
             return
         for number in numbers:
             if opt_outs.is_out(line.label, number):
-                raise Refused(
-                    "opted-out",
-                    f"{number} asked to get no more texts from line {line.label}. It gets them "
-                    f"again when somebody there writes {line.opt_out_prefix}START, or when the "
-                    f"operator says 'smsbridge opt-out remove {line.label} {number}'.",
-                )
+                raise refusal(line, number)
 
     def _link(self, medium: Media) -> str:
         files = self._world.media

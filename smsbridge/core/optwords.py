@@ -22,7 +22,7 @@ from smsbridge.core.directory import Line, World
 from smsbridge.core.message import Accepted, FromPerson
 from smsbridge.errors import Refused, TemporaryFailure
 
-__all__ = ["HELP", "START", "STOP", "Words", "parse", "sentence"]
+__all__ = ["HELP", "START", "STOP", "Words", "parse", "refusal", "sentence"]
 
 STOP: Final = "stop"
 START: Final = "start"
@@ -88,6 +88,16 @@ def sentence(word: str, line: Line) -> str:
                 f"This is {number}. Write {prefix}STOP to get no more texts from this number, "
                 f"{prefix}START to get them again."
             )
+
+
+def refusal(line: Line, number: str) -> Refused:
+    """Return what whoever writes to a number that is out is told."""
+    return Refused(
+        "opted-out",
+        f"{number} asked to get no more texts from line {line.label}. It gets them again when "
+        f"somebody there writes {line.opt_out_prefix}START, or when the operator says 'smsbridge "
+        f"opt-out remove {line.label} {number}'.",
+    )
 
 
 class Words:
