@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from attrs import evolve
@@ -10,13 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smsbridge.core.directory import Directory, Person
 from smsbridge.core.message import Media, Status
-from smsbridge.provider.client import NoAnswer
-from smsbridge.provider.dialect import Response, StatusUpdate
+from smsbridge.provider.client import NoAnswer, NotSent
+from smsbridge.provider.dialect import Request, Response, StatusUpdate
 from smsbridge.provider.gateway import ProviderService
 from tests.core.rig import Rig as CoreRig
 from tests.provider.fakes import FACTORY, OURS, THEIRS, FakeGateway
 from tests.provider.rig import OTHER, Api, MemoryFiles, MemoryPending, answer, line
 
+GONE = NotSent("api.provider.test cannot be reached: refused.")
 LOST = NoAnswer("api.provider.test did not answer.")
 NOTHING = Response(status=200, body=b'{"texts": []}')
 
@@ -69,6 +71,31 @@ class Place(CoreRig):
         taking.addCallback(news.append)
         self.settle()
         return news[0]
+
+
+class Weather:
+    """A provider that is in trouble now and then, by chance."""
+
+    def __init__(self, api: Api, seed: int) -> None:
+        self._api = api
+        self._random = Random(seed)
+        self.bad = True
+        api.always_asks = self.ask
+
+    def ask(self, request: Request) -> Any:
+        """Decide on one request; a text may be kept whatever the answer is."""
+        if not self.bad or self._random.random() < 0.4:
+            return True
+        if request.method == "GET":
+            return self._random.choice([answer(500), LOST, GONE, None, True])
+        kept = self._random.random() < 0.5
+        behavior = self._random.choice(
+            [answer(429), answer(503), answer(401), GONE, LOST, answer(500), None]
+        )
+        maybe_taken = behavior is None or behavior is LOST or getattr(behavior, "status", 0) == 500
+        if kept and maybe_taken:
+            self._api.keep(request)
+        return behavior
 
 
 class ThroughTests(SynchronousTestCase):
@@ -213,3 +240,38 @@ class ThroughTests(SynchronousTestCase):
         self.send("look", media=(media,))
 
         self.assertEqual(self.api.texts[0]["media"], ["https://sms.example.org/media/dddddddd"])
+
+
+class WeatherTests(SynchronousTestCase):
+    """The promise about money, in all weathers."""
+
+    def test_no_text_goes_out_twice_or_is_lost(self) -> None:
+        """
+        Whatever the provider does, each text is there once and known to be sent, or not there and
+        known to have failed, or marked as one that nobody can tell.
+        """
+        for seed in range(8):
+            place = Place(self.mktemp())
+            weather = Weather(place.api, seed)
+            for number in range(12):
+                to = THEIRS if number % 2 else OTHER
+                place.send(f"text {number}", line="main", recipients=(to,))
+                place.pass_time(seed % 7, 0.5)
+            place.pass_time(1200, 5.0)
+            weather.bad = False
+            place.pass_time(8000, 20.0)
+
+            bodies = place.api.bodies
+            self.assertEqual(len(bodies), len(set(bodies)), f"seed {seed}")
+            for message in place.store.records():
+                if message.direction != "out":
+                    continue
+                (delivery,) = message.deliveries
+                where = f"seed {seed}: {message.body} is {delivery.status}"
+                if delivery.status == Status.SENT:
+                    self.assertIn(message.body, bodies, where)
+                elif delivery.status == Status.FAILED:
+                    self.assertNotIn(message.body, bodies, where)
+                else:
+                    self.assertEqual(delivery.status, Status.UNCERTAIN, where)
+            place.close()
