@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -133,8 +134,13 @@ class Arrivals:
     def _received(self, received: Received) -> Deferred[bool]:
         line = self._account.line_of(received.ours)
         if line is None:
-            self._say_strange(received.ours)
-            return succeed(False)
+            # Some providers name the recipients of a group text without saying which is ours.
+            lines = map(self._account.line_of, received.recipients)
+            line = next((each for each in lines if each is not None), None)
+            if line is None:
+                self._say_strange(received.ours)
+                return succeed(False)
+            received = evolve(received, ours=line.number)
         try:
             if received.part is not None and self._parts.is_part(received):
                 return self._parts.take(received)

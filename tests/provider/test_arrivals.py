@@ -70,6 +70,14 @@ class TextTests(ArrivalsTestCase):
 
         self.assertEqual(self.inbox.messages[0].recipients, (OTHER, OURS))
 
+    def test_any_of_a_group_may_be_ours(self) -> None:
+        """Where the provider does not tell which one is, the line is found among all."""
+        self.take(text(ours=OTHER, recipients=(OTHER, OURS)))
+
+        (message,) = self.inbox.messages
+        self.assertEqual((message.line, message.recipients), ("main", (OTHER, OURS)))
+        self.assertFalse(self.take(text("t2", ours=OTHER, recipients=(OTHER, THEIRS))))
+
     def test_a_repeat_is_no_news(self) -> None:
         """The provider's id is known for longer than a provider lists its texts."""
         self.assertEqual([self.take(text()), self.take(text())], [True, False])
