@@ -21,6 +21,7 @@ NAMES = (
     "lines",
     "http_send",
     "webhooks",
+    "webhook_xmpp",
     "backlog",
     "history",
     "inbox",

@@ -50,9 +50,13 @@ def request(number: int, lines: int, path: str, token: str) -> bytes:
     ).encode()
 
 
-def hook(number: int, lines: int, url: str, secret: str) -> bytes:
-    """Make the webhook by which Twilio hands over text `number`, on the next line."""
-    sid = f"SM{number:032x}"
+def hook(number: int, lines: int, url: str, secret: str, run: int = 0) -> bytes:
+    """
+    Make the webhook by which Twilio hands over text `number`, on the next line.
+
+    :param run: makes its id differ from that of the same number in another run.
+    """
+    sid = f"SM{run:08x}{number:024x}"
     fields = {
         "ToCountry": "US",
         "ToState": "DC",
@@ -179,17 +183,17 @@ def _main() -> None:
     options.add_argument("--secret", default="", help="what webhooks are signed with")
     options.add_argument("--connections", type=int, default=1)
     options.add_argument("--count", type=int, required=True)
-    options.add_argument("--first", type=int, default=0, help="the number of the first text")
+    options.add_argument("--run", type=int, default=0, help="tells the ids of runs apart")
     options.add_argument("--rate", type=float, default=0.0)
     options.add_argument("--lines", type=int, default=4)
     options.add_argument("--seconds", type=float, default=600.0)
     options.add_argument("--times", type=Path)
     given = options.parse_args()
     requests = [
-        hook(number, given.lines, given.hook, given.secret)
+        hook(number, given.lines, given.hook, given.secret, given.run)
         if given.hook
         else request(number, given.lines, given.path, given.token)
-        for number in range(given.first, given.first + given.count)
+        for number in range(given.count)
     ]
     clients = Clients(given.where, given.connections, requests, given.rate)
     print(json.dumps({"ready": True}), flush=True)

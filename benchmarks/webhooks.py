@@ -49,19 +49,22 @@ def run(setup: Setup) -> list[Section]:
         for connections in (1, 50):
             measure(setup, section, "hook alone", hook, port, connections)
     daemon = bridge(setup, users=0)
+    answered = 0
     with daemon.start() as child:
-        port = _port(daemon)
-        before = 0
+        port = port_of(daemon)
         rate = 0.0
         for connections in (1, 50):
-            sent, rate = measure(setup, section, "smsbridge", child, port, connections, before)
-            before += sent
-        paced = rate * _PACED
-        sent, _ = measure(setup, section, "smsbridge at half", child, port, 50, before, paced)
-        before += sent
+            count, rate = measure(
+                setup, section, "smsbridge", child, port, connections, number=connections
+            )
+            answered += count
+        count, _ = measure(
+            setup, section, "smsbridge at half", child, port, 50, number=99, rate=rate * _PACED
+        )
+        answered += count
         kept = _kept(daemon)
-    section.details["missing"] = before - kept
-    section.notes.append(f"{before} texts were answered, {kept} are in the store.")
+    section.details["lost"] = answered - kept
+    section.notes.append(f"{answered} texts were answered, {kept} are in the store.")
     return [section]
 
 
@@ -81,18 +84,19 @@ def bridge(setup: Setup, users: int, **more: Any) -> Bridge:
     )
 
 
-def _port(daemon: Bridge) -> int:
+def port_of(daemon: Bridge) -> int:
+    """Return the port on which it listens for HTTP."""
     return int(daemon.more.partition("tcp:")[2].partition(":")[0])
 
 
 def load(
-    setup: Setup, name: str, port: int, connections: int, count: int, first: int, rate: float
+    setup: Setup, name: str, port: int, connections: int, count: int, number: int, rate: float
 ) -> Child:
     """Make the clients; they wait to be told to begin."""
     command = python(
         "benchmarks.http_load",
         *(port, "--hook", PUBLIC_URL + PATH, "--secret", SECRET, "--lines", LINES),
-        *("--connections", connections, "--count", count, "--first", first, "--rate", rate),
+        *("--connections", connections, "--count", count, "--run", number, "--rate", rate),
         *("--times", rig.times_file(setup, name)),
     )
     return Child(name, command, setup.folder / f"{name}.log", talks=True)
@@ -105,13 +109,18 @@ def measure(
     child: Child,
     port: int,
     connections: int,
-    first: int = 0,
+    *,
+    number: int = 0,
     rate: float = 0.0,
 ) -> tuple[int, float]:
-    """Call as fast as possible, or at a rate; returns the count and the calls a second."""
+    """
+    Call as fast as possible, or at a rate; returns the count and the calls a second.
+
+    :param number: of the run; the same ids twice would be repeats.
+    """
     count = setup.count(int(rate * 8) if rate else 20_000 if connections > 1 else 4000)
     name = f"{what.replace(' ', '-')}-{connections}"
-    with load(setup, name, port, connections, count, first, rate) as clients:
+    with load(setup, name, port, connections, count, number, rate) as clients:
         clients.hear()
         costs = Load(child=child)
         with profiled(setup, child, name):

@@ -11,7 +11,7 @@ from types import ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import __main__ as command
-from benchmarks import ceilings, codec, history, http_send, inbox, lines, rig, store
+from benchmarks import ceilings, codec, history, http_send, inbox, lines, rig, store, webhooks
 from benchmarks.child import Child, ChildFailed, python
 from benchmarks.figures import Section, latencies, percentile, table, write_json
 from benchmarks.rig import Setup
@@ -126,6 +126,15 @@ class SmokeTests(SynchronousTestCase):
         self.assertEqual(self.column(sections, "to"), ["control", "control", "API", "API"])
         for column in ("refused", "missing", "twice"):
             self.assertEqual(self.column(sections, column), [0, 0, 0, 0], column)
+
+    def test_webhooks(self) -> None:
+        """Every call is answered with success, and every text that was answered is kept."""
+        sections = self.run_tiny(webhooks)
+
+        self.assertEqual(len(self.column(sections, "what")), 5)
+        for column in ("refused", "missing"):
+            self.assertEqual(self.column(sections, column), [0] * 5, column)
+        self.assertEqual(sections[0].details["lost"], 0)
 
     def test_lines(self) -> None:
         """Every line sends what falls due, whether it is posted or was queued before."""

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import backlog, inbound, outbound
+from benchmarks import backlog, inbound, outbound, webhook_xmpp
 from benchmarks.figures import Section
 from benchmarks.rig import Setup
 
@@ -36,6 +36,14 @@ class SmokeTests(SynchronousTestCase):
         self.assertEqual(len(section.rows), 4)
         self.assertEqual(self.total(section, "missing"), 0)
         self.assertEqual(self.total(section, "doubles"), 0)
+        self.assertEqual(section.details["left_open"], 0)
+
+    def test_webhook_xmpp(self) -> None:
+        """Every text of a webhook reaches its user, once."""
+        section = self.run_tiny(webhook_xmpp)
+
+        for column in ("refused", "missing", "doubles"):
+            self.assertEqual(self.total(section, column), 0, column)
         self.assertEqual(section.details["left_open"], 0)
 
     def test_outbound(self) -> None:
