@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, bindparam, delete, select
+from sqlalchemy import Connection, Dialect, bindparam, delete, select, update
 
 from smsbridge.core.entries import Entry, NewMessage
 from smsbridge.core.message import Accepted, Delivery, Direction, Kind, Status
@@ -34,6 +34,13 @@ _find_repeats = Prepared(
 _find_repeat = select(schema.dedup.c.expires_at_ms).where(
     schema.dedup.c.dedup_key == bindparam("key"), schema.dedup.c.gateway == bindparam("of")
 )
+# Group texts are few: that nearly all messages are none is left to the column's default.
+_mark_grouped = Prepared(
+    lambda ids: (
+        update(schema.messages).where(schema.messages.c.message_id.in_(ids)).values(grouped=True)
+    )
+)
+
 _forget = delete(schema.dedup).where(
     schema.dedup.c.dedup_key == bindparam("key"), schema.dedup.c.gateway == bindparam("of")
 )
@@ -143,7 +150,6 @@ class Accept:
                 "origin_address",
                 "origin_ref",
                 "wants_report",
-                "grouped",
             ),
             dialect,
         )
@@ -169,6 +175,7 @@ class Accept:
         deliveries: list[tuple[Any, ...]] = []
         dedup: list[tuple[Any, ...]] = []
         ussd: list[tuple[Any, ...]] = []
+        grouped: list[str] = []
         fresh: list[NewMessage] = []
         newest: dict[str, NewMessage] = {}  # by conversation
         newest_in: dict[str, str] = {}
@@ -214,9 +221,10 @@ class Accept:
                         origin and origin.address,
                         origin and origin.ref,
                         origin is not None and origin.wants_report,
-                        message.grouped,
                     )
                 )
+                if message.grouped:
+                    grouped.append(message.message_id)
                 for position, medium in enumerate(message.media):
                     media.append(
                         (
@@ -244,6 +252,8 @@ class Accept:
         ):
             if rows:
                 insert(connection, rows)
+        if grouped:
+            _mark_grouped.run(connection, grouped)
         if fresh:
             self._words.insert(connection, fresh)
             self._conversations.upsert(connection, newest, newest_in)
