@@ -105,6 +105,7 @@ METADATA = {
         "puremagic>=1.20",
         "py-vapid>=1.9",
         "pydantic>=2.7",
+        "pyjwt>=2.8",
         "pyopenssl>=23.2",
         "service-identity>=23.1",
         "sqlalchemy>=2.0.20",

@@ -29,6 +29,7 @@ DISTRIBUTIONS = {
     "zope": "zope-interface",
     "PIL": "pillow",
     "argon2": "argon2-cffi",
+    "jwt": "pyjwt",
 }
 
 #: Database drivers: an extra each, because an installation needs one of them or none.
