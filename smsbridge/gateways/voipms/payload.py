@@ -443,7 +443,11 @@ class VoipmsDialect:
         return media
 
     def listing(self, line: Line, since_ms: int, until_ms: int) -> Request | None:
-        """See `Dialect.listing`: from the newest to the oldest, in pieces of 90 days."""
+        """
+        See `Dialect.listing`: received texts, from the newest to the oldest, 90 days at a time.
+
+        Of sent ones nothing is told that is not known.
+        """
         # Days are those of an unknown zone, so that one more at each end is asked for.
         first, last = _day(since_ms) - timedelta(days=1), _day(until_ms) + timedelta(days=1)
         return self._list(line, first, last, _ROWS)
@@ -453,6 +457,7 @@ class VoipmsDialect:
         return self._ask(
             "getMMS",
             note=f"{first} {begin} {last} {most}",
+            type="1",
             all_messages="1",
             did=_digits(line.number),
             limit=str(most),

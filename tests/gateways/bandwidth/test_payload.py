@@ -39,7 +39,7 @@ DESCRIBED = Described(Path(__file__).with_name("openapi.json"))
 
 def config(**changes: str) -> BandwidthGateway:
     """Return a section."""
-    values = {
+    values: dict[str, Any] = {
         "account_id": "9900000",
         "api_token": "smsbridge",
         "api_secret": "not-a-secret",
@@ -283,7 +283,7 @@ class ListTests(SynchronousTestCase):
             "messageDirection": "OUTBOUND",
             "errorCode": 9902,
         }
-        found = []
+        found: list[Any] = []
         for code in (9902, 4770):
             body = json.dumps({"messages": [{**row, "errorCode": code}]}).encode()
             found += self.dialect.listed(outgoing().line, Response(status=200, body=body)).events

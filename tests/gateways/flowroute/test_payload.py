@@ -37,7 +37,7 @@ ID = "mdr2-ec9f7b30dc7f11e786688e76b030dee9"
 
 def config(**changes: str) -> FlowrouteGateway:
     """Return a section."""
-    values = {"access_key": "12345678", "secret_key": "not-a-secret", **changes}
+    values: dict[str, Any] = {"access_key": "12345678", "secret_key": "not-a-secret", **changes}
     return FlowrouteGateway(**values)
 
 
@@ -534,7 +534,7 @@ class DoubleTests(SynchronousTestCase):
             call = Call(method="POST", path="/v2.2/messages", headers=headers, body=request.body)
             with self.assertRaises(Wrong) as caught:
                 MIRROR(config()).asked(call, NOW_MS)
-            return caught.exception.response.status
+            return int(caught.exception.response.status)
 
         for changes in (
             {"to": ["12025550123"]},
