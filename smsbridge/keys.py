@@ -49,6 +49,7 @@ def key(
     secret: bool = False,
     example: str = "",
     name: str = "",
+    in_sample: bool = False,
 ) -> Any:
     """
     Declare one key of a section.
@@ -60,6 +61,8 @@ def key(
     :param secret: kept out of ``repr``; the file may say ``NAME_file = PATH`` instead.
     :param example: what the sample configuration shows.
     :param name: the key's name in the file when it is not the attribute's.
+    :param in_sample: the sample configuration sets it although it has a default, because hardly
+        any section can do without it.
     """
     return attrs.field(
         default=default,
@@ -71,6 +74,7 @@ def key(
             "secret": secret,
             "example": example,
             "name": name,
+            "in_sample": in_sample,
         },
     )
 
@@ -117,6 +121,7 @@ class Key:
     convert: Callable[[str], Any]
     secret: bool
     example: str
+    in_sample: bool = False
 
     @property
     def required(self) -> bool:
@@ -143,6 +148,7 @@ def declared(section_class: type) -> tuple[Key, ...]:
                 convert=field.metadata["convert"],
                 secret=field.metadata["secret"],
                 example=field.metadata["example"],
+                in_sample=field.metadata["in_sample"],
             )
         )
     return tuple(found)

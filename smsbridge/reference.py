@@ -51,7 +51,7 @@ def sample(kinds: Callable[[], Collection[str]] = gateways.kinds, load: _Load | 
             live=("listen",),
         )
     )
-    lines = []
+    lines: list[str] = []
     for factory in _factories(kinds, load):
         kind = factory.kind
         parts.append(
@@ -64,6 +64,12 @@ def sample(kinds: Callable[[], Collection[str]] = gateways.kinds, load: _Load | 
             )
         )
         if factory.line_class is not None:
+            fixed = {"gateway": kind}
+            if any(
+                each.name == "number" and each.in_sample for each in declared(factory.line_class)
+            ):
+                # No two lines have the same.
+                fixed["number"] = f"+120255501{len(lines):02d}"
             lines.append(f"{kind}-1")
             parts.append(
                 _section(
@@ -71,7 +77,7 @@ def sample(kinds: Callable[[], Collection[str]] = gateways.kinds, load: _Load | 
                     factory.line_class,
                     f"One line of that gateway. The name is free, in lower case, and is what "
                     f"'smsbridge send --line {kind}-1' says.",
-                    fixed={"gateway": kind},
+                    fixed=fixed,
                 )
             )
     parts.append(
@@ -158,7 +164,8 @@ def _section(
     for each in declared(section_class):
         given = (fixed or {}).get(each.name)
         text = _example(each) if given is None else given
-        mark = "" if each.required or each.name in live or given else ";"
+        is_set = each.required or each.in_sample or each.name in live or given
+        mark = "" if is_set else ";"
         default = "" if each.required else shown(each.default, each.convert)
         note = f" Default: {default}." if mark and default not in ("", text) else ""
         parts.append(_wrapped(each.doc + note) + f"{mark}{each.name} = {text}".rstrip() + "\n")

@@ -86,6 +86,16 @@ class SampleTests(SynchronousTestCase):
         for each in declared(kinds.BoxLine):
             self.assertIn(each.doc, flat)
 
+    def test_sets_what_hardly_any_section_can_do_without(self) -> None:
+        """A key that is optional alone, such as a provider's number, is set all the same."""
+        text = reference.sample(lambda: ("twilio", "vonage"))
+
+        self.assertRegex(text, rf"(?m)^auth_token = {PLACEHOLDER}$")
+        self.assertRegex(text, r"(?m)^;shared_key =")
+        numbers = re.findall(r"(?m)^number = (.*)$", text)
+        self.assertEqual(len(set(numbers)), 2, numbers)
+        load(self.write(text.replace(f"= {PLACEHOLDER}", "= obviously-fake")))
+
     def test_lines_are_short(self) -> None:
         """The file fits an ordinary screen."""
         self.assertLess(max(map(len, self.sample().splitlines())), 100)

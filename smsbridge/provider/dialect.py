@@ -23,6 +23,7 @@ from attrs import field, frozen
 from smsbridge.core.directory import Line
 from smsbridge.core.message import Outcome, Status
 from smsbridge.core.records import FoundLine
+from smsbridge.keys import key
 
 __all__ = [
     "NOTHING_THERE",
@@ -59,6 +60,12 @@ class Malformed(ValueError):
 class ProviderLine(Line):
     """``[line:NAME]`` of a provider: a number that is rented there."""
 
+    number: str = key(
+        "The line's own number in E.164, as the provider lists it.",
+        default="",
+        example="+12025550100",
+        in_sample=True,
+    )
     carries_media: bool = attrs.field(default=True, kw_only=True)
 
 

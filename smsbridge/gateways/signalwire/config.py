@@ -71,6 +71,7 @@ class SignalwireGateway(ProviderGateway):
         default=(),
         convert=words,
         secret=True,
+        in_sample=True,
     )
 
 

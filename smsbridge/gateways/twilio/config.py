@@ -68,6 +68,7 @@ class TwilioGateway(ProviderGateway):
         default=(),
         convert=words,
         secret=True,
+        in_sample=True,
     )
     shared_key: tuple[str, ...] = key(
         "The secrets of shared keys for webhooks, where Twilio signs with those instead of the "
