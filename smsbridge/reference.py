@@ -113,14 +113,14 @@ def rst(kinds: Callable[[], Collection[str]] = gateways.kinds, load: _Load | Non
         parts.append(_heading(f"kind = {factory.kind}", "~"))
         parts.extend(_definitions(declared(factory.config_class)))
     common = declared(Line)
-    names = {each.name for each in common}
     parts.append(_heading("[line:NAME]", "-"))
     parts.append("These keys are there for lines of every kind.\n")
     parts.extend(_definitions(common))
     for factory in factories:
         if factory.line_class is None:
             continue
-        own = [each for each in declared(factory.line_class) if each.name not in names]
+        # What a kind declares anew has other words or another default there.
+        own = [each for each in declared(factory.line_class) if each not in common]
         parts.append(_heading(f"Lines of a gateway with kind = {factory.kind}", "~"))
         parts.extend(_definitions(own) if own else ["They have no further keys.\n"])
     parts.append(_heading("[person:NAME]", "-"))

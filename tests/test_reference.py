@@ -114,6 +114,12 @@ class ReferenceTests(SynchronousTestCase):
         self.assertEqual(text.count("\n``daily_cap``\n"), 1)
         self.assertIn(".. _gateway-chat:", text)
 
+    def test_common_key_with_another_default_is_there_again(self) -> None:
+        """What a kind's lines do otherwise stands below its name."""
+        text = reference.rst(lambda: ("twilio", "vonage"))
+
+        self.assertIn("Default: ``500K``", text[text.index("Lines of a gateway with kind = twi") :])
+
     def test_markup_in_words_is_escaped(self) -> None:
         """Characters that mean something to the manual's format are kept from it."""
         self.assertEqual(reference._escaped("*100# a_ `b`"), "\\*100# a\\_ \\`b\\`")
