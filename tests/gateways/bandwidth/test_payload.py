@@ -29,7 +29,14 @@ from smsbridge.provider.dialect import (
     StatusUpdate,
     Verdict,
 )
-from smsbridge.provider.simulator.mirror import Call, DoubleMedia, DoubleText, Fault
+from smsbridge.provider.simulator.mirror import (
+    AskedDids,
+    Call,
+    DoubleMedia,
+    DoubleText,
+    Fault,
+    Wrong,
+)
 from tests.openapi_facts import Described
 
 NOW_MS = 1_767_268_800_000  # 2026-01-01 12:00:00 UTC
@@ -492,6 +499,61 @@ class DoubleTests(SynchronousTestCase):
         answers += [self.mirror.refusal(fault, call) for fault in faults]
         for response in answers:
             self.assertEqual(DESCRIBED.wrong_answer("POST", url, response), [])
+
+    def test_refuses_what_bandwidth_refuses(self) -> None:
+        """Application, numbers, words, files and types; each refusal is as described."""
+        (right,) = BandwidthDialect(config()).requests(outgoing())
+        shape = json.loads(right.body)
+        many = [f"+120255501{number:02d}" for number in range(11)]
+        for changes, field in (
+            ({"applicationId": "another"}, "applicationId"),
+            ({"to": many}, "to"),
+            ({"to": []}, "to"),
+            ({"to": ["12025550123"]}, "to"),
+            ({"from": "home"}, "from"),
+            ({"text": "x" * 2049}, "text"),
+            ({"text": ""}, "text"),
+            ({"media": [1]}, "media"),
+        ):
+            body = json.dumps({**shape, **changes}).encode()
+            response = self.refused(evolve(right, body=body))
+            self.assertEqual(response.status, 400)
+            (error,) = json.loads(response.body)["fieldErrors"]
+            self.assertEqual(error["fieldName"], field)
+            self.assertEqual(DESCRIBED.wrong_answer("POST", right.url, response), [])
+        form = {**right.headers, "Content-Type": "application/x-www-form-urlencoded"}
+        self.assertEqual(self.refused(evolve(right, headers=form)).status, 415)
+        self.assertEqual(self.refused(evolve(right, body=b"to=1")).status, 400)
+        self.assertEqual(self.refused(evolve(right, headers={})).status, 401)
+        self.assertEqual(self.refused(evolve(right, method="DELETE")).status, 404)
+        asked = evolve(right, method="GET", url=f"{right.url}?limit=many", body=b"")
+        self.assertEqual(self.refused(asked).status, 400)
+
+    def refused(self, request: Request) -> Response:
+        """Return the answer with which the double refuses a request."""
+        parts = urlsplit(request.url)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        call = Call(
+            method=request.method,
+            path=f"{parts.path}?{parts.query}",
+            headers=headers,
+            body=request.body,
+        )
+        with self.assertRaises(Wrong) as caught:
+            self.mirror.asked(call, NOW_MS)
+        found: Response = caught.exception.response
+        return found
+
+    def test_what_bandwidth_does_not_have_is_not_found(self) -> None:
+        """Single texts, lists of attachments and numbers are in no function of this API."""
+        asked = AskedDids()
+        for response in (
+            self.mirror.one(self.came),
+            self.mirror.media_list(self.came),
+            self.mirror.dids(asked, ("+12025550100",)),
+        ):
+            self.assertEqual(response.status, 404)
+        self.assertEqual(self.mirror.report(self.sent, Status.QUEUED, "https://a.test/"), [])
 
     def wrong(self, name: str, request: Request) -> list[str]:
         """Return what is wrong with the events of a callback."""

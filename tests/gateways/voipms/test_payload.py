@@ -29,7 +29,14 @@ from smsbridge.provider.dialect import (
     StatusUpdate,
     Verdict,
 )
-from smsbridge.provider.simulator.mirror import Call, DoubleMedia, DoubleText, Wrong
+from smsbridge.provider.simulator.mirror import (
+    AskedDids,
+    AskedList,
+    Call,
+    DoubleMedia,
+    DoubleText,
+    Wrong,
+)
 
 NOW_MS = 1_767_268_800_000  # 2026-01-01 12:00:00 UTC, 07:00 in New York
 DAY_MS = 86_400_000
@@ -723,9 +730,37 @@ class DoubleTests(SynchronousTestCase):
             ({"method": "getMMS", "from": "2025-01-01", "to": "2025-04-04"}, "invalid_daterange"),
             ({"method": "getMMS", "from": "yesterday"}, "invalid_date"),
             ({"method": "getMMS", "from": "2026-01-02", "to": "2026-01-01"}, "invalid_date_from"),
+            ({"method": "getMMS", "type": "2"}, "invalid_type"),
+            ({"method": "getMMS", "limit": "many"}, "invalid_limit"),
+            ({"method": "sendSMS", **ends, "message": "x", "media1": "u"}, "invalid_sms"),
             ({"method": "makeCoffee"}, "invalid_method"),
+            ({"method": ""}, "missing_method"),
         ):
             self.assertEqual(self.refused(**fields), status)
+
+    def test_credentials_come_first(self) -> None:
+        """Nothing is looked at before they are right."""
+        for body, status in (
+            (b"method=sendSMS", "missing_credentials"),
+            (b"method=sendSMS&api_username=a&api_password=b", "invalid_credentials"),
+            (b"\xff", "missing_method"),
+        ):
+            with self.assertRaises(Wrong) as caught:
+                MIRROR(config()).asked(
+                    Call(method="POST", path="/api/v1/rest.php", body=body), NOW_MS
+                )
+            self.assertEqual(json.loads(caught.exception.response.body), {"status": status})
+
+    def test_empty_lists_are_statuses(self) -> None:
+        """An account without texts or numbers has an error and no empty list."""
+        mirror = MIRROR(config())
+        for response, status in (
+            (mirror.listed(AskedList(), [], False), "no_sms"),
+            (mirror.dids(AskedDids(which="getDIDsInfo"), []), "no_did"),
+            (mirror.media_list(None), "invalid_id"),
+            (mirror.one(None), "invalid_method"),
+        ):
+            self.assertEqual(json.loads(response.body), {"status": status})
 
 
 def _call(request: Request) -> Call:
