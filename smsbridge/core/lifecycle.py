@@ -29,7 +29,7 @@ class Event(Enum):
     EXPIRE = auto()  # its time is over
     LOSE = auto()  # nobody can tell what became of the attempt
     DROP = auto()  # the operator removed it
-    RESEND = auto()  # the operator or sender wants it sent again
+    RESEND = auto()  # the operator or sender wants it sent again, or the peer never had it
 
 
 class IllegalTransition(ValueError):

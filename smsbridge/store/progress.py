@@ -798,12 +798,14 @@ class Conclude:
         reason = named = ""
         told = True
         if isinstance(outcome, Sent):
-            status = Status.DELIVERED if outcome.delivered else Status.SENT
+            event = Event.DELIVERED if outcome.delivered else Event.TAKEN
+            status = advance(Status.UNCERTAIN, event)
             words, named, sent_at_ms = "The next hop has it.", outcome.remote_id, at_ms
             finished_at_ms = at_ms if outcome.delivered else None
             told = outcome.delivered or settlement.tell_sent
         elif isinstance(outcome, NotTried):
-            status, due_at_ms, finished_at_ms = Status.QUEUED, at_ms, None
+            status = advance(Status.UNCERTAIN, Event.RESEND)
+            due_at_ms, finished_at_ms = at_ms, None
             words, told = "The next hop does not have it; it is sent again.", False
         else:
             status, reason = Status.UNCERTAIN, "outcome-unknown"
