@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,24 @@ class SchemesTests(SynchronousTestCase):
 
         self.assertTrue(dialect.authentic(hook))
         self.assertFalse(dialect.authentic(evolve(hook, body=b"{}")))
+
+    def test_document_may_be_covered_by_its_digest(self) -> None:
+        """With bodySHA256 in the signed address, the body must have that digest."""
+        digest = hashlib.sha256(b"{}").hexdigest()
+        url = f"https://sms.example.org/hook/work?bodySHA256={digest}"
+        headers = SignalwireMirror(config("key")).nature.sign(url, [])
+        given = {"x-signalwire-signature": headers["X-SignalWire-Signature"]}
+        hook = Hook(
+            method="POST",
+            url=url,
+            query=urlsplit(url).query,
+            headers={"content-type": "application/json", **given},
+            body=b"{}",
+        )
+        dialect = SignalwireDialect(config("key"))
+
+        self.assertTrue(dialect.authentic(hook))
+        self.assertFalse(dialect.authentic(evolve(hook, body=b"[]")))
 
     def test_without_a_key_nothing_is_signed(self) -> None:
         """The project's token does not check webhooks."""

@@ -178,6 +178,7 @@ class SendingTests(SynchronousTestCase):
             (400, None, PermanentFailure, "rejected", ""),
             (401, None, PermanentFailure, "credentials", "gateway"),
             (403, None, PermanentFailure, "not-permitted", "gateway"),
+            (402, None, PermanentFailure, "no-credit", "gateway"),
             (302, None, PermanentFailure, "rejected", "gateway"),
             (429, None, TemporaryFailure, "throttled", "gateway"),
             (500, 20500, UnknownOutcome, "outcome-unknown", ""),
@@ -245,6 +246,8 @@ class LookUpTests(SynchronousTestCase):
         """By its words, whatever became of its blanks."""
         for body in ("See you at 8", "See you at 8 ", "See  you\r\nat 8"):
             self.assertEqual(self.looked_up([self.message(body=body)]), SMS)
+        for date in ("2026-01-01T12:00:01Z", "2026-01-01T12:00:01"):
+            self.assertEqual(self.looked_up([self.message(date_created=date)]), SMS)
         trial = "Sent from your Twilio trial account - See you at 8"
         self.assertEqual(self.looked_up([self.message(body=trial)]), SMS)
 
@@ -268,6 +271,7 @@ class LookUpTests(SynchronousTestCase):
             ([self.message(body=None)], {}),
             ([self.message(body="See you at 8\u2026")], {}),
             ([self.message(date_created=None)], {}),
+            ([self.message(date_created="yesterday")], {}),
             ([self.message(body="other")], {"next_page_uri": "/2010-04-01/x?Page=1"}),
         ):
             self.assertIs(self.looked_up(messages, **page), UNSURE, messages)
