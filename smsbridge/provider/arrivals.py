@@ -152,8 +152,7 @@ class Arrivals:
         """Take a text whose parts were kept; its line may be gone by now."""
         line = self._account.line_of(received.ours)
         if line is None:
-            self._say_strange(received.ours)
-            return succeed(False)
+            return fail(Refused("unknown-line", "Its line is not in the configuration any more."))
         return self._whole(received, line)
 
     def _whole(self, received: Received, line: ProviderLine) -> Deferred[bool]:

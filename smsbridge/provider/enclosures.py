@@ -222,6 +222,8 @@ class Enclosures:
             self._set_hurry(job)
             await self._fetch_all(job)
             await self._in_the_end(job)
+        except Refused as e:
+            self._say_refused(e)
         except Exception:
             # One text must not keep the others from being worked on; it stays in the store.
             if self._running:
@@ -332,6 +334,14 @@ class Enclosures:
             )
         job.why = why
 
+    def _say_refused(self, error: Refused) -> None:
+        """The line of a text went out of the configuration; it may come back."""
+        self.log.warn(
+            "{gateway}: a text stays among what is kept until the next start: {reason}",
+            gateway=self._account.label,
+            reason=str(error),
+        )
+
     # -- what goes on ----------------------------------------------------------------------------
 
     def _set_hurry(self, job: _Job) -> None:
@@ -346,6 +356,8 @@ class Enclosures:
         def failed(failure: Any) -> None:
             if failure.check(TemporaryFailure) and self._running:
                 job.hurry = self._clock.callLater(_STORE_AGAIN_S, self._hurry, job)
+            elif failure.check(Refused):
+                self._say_refused(failure.value)
             elif self._running:
                 self.log.failure("a text could not go ahead", failure=failure)
 
@@ -409,26 +421,18 @@ class Enclosures:
 
     async def _accept(self, job: _Job, key: str, body: str, media: tuple[Media, ...]) -> None:
         received = job.received
-        try:
-            await self._inbox.accept(
-                FromNetwork(
-                    line=job.line,
-                    sender=received.sender,
-                    body=body,
-                    recipients=received.recipients,
-                    dedup_key=key if received.remote_id else "",
-                    dedup_for_s=REMEMBERED_S,
-                    sent_at_ms=received.sent_at_ms,
-                    media=media,
-                )
+        await self._inbox.accept(
+            FromNetwork(
+                line=job.line,
+                sender=received.sender,
+                body=body,
+                recipients=received.recipients,
+                dedup_key=key if received.remote_id else "",
+                dedup_for_s=REMEMBERED_S,
+                sent_at_ms=received.sent_at_ms,
+                media=media,
             )
-        except Refused as e:
-            # The line went out of the configuration; the inbox will not take it later either.
-            self.log.warn(
-                "{gateway}: a text is not kept: {reason}",
-                gateway=self._account.label,
-                reason=str(e),
-            )
+        )
 
     async def _tell(self, job: _Job, lost: int, why: str) -> None:
         files = "A file" if lost == 1 else f"{lost} files"

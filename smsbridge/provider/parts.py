@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from smsbridge.core.pending import Kept, Pending
-from smsbridge.errors import TemporaryFailure
+from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.provider import kept
 from smsbridge.provider.account import Account
 from smsbridge.provider.dialect import Received
@@ -209,6 +209,13 @@ class Parts:
                 # The store is away; the parts are in it, and the repeats of this are recognized.
                 await self._pause(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_RETRY_S)
+            except Refused as e:
+                self.log.warn(
+                    "{gateway}: a text stays among what is kept until the next start: {reason}",
+                    gateway=self._account.label,
+                    reason=str(e),
+                )
+                return
             except Exception:
                 # The parts stay in the store; the next start tries again.
                 if not self._stopped:

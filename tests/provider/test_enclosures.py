@@ -478,6 +478,26 @@ class RestartTests(EnclosuresTestCase):
 
         self.assertEqual(self.got, [(" hello ", ["x"])])
 
+    def test_a_line_that_goes_meanwhile_keeps_its_text(self) -> None:
+        """What the inbox does not take now stays in the store, whichever step it came to."""
+        whole = [(" hello ", ["x"])]
+        pieces = [(" hello ", []), ("", ["x"])]
+        for seconds, wanted in ((0, whole), (21, pieces)):
+            del self.web[URL % 0]
+            self.take(pictures(1, remote_id=f"t{seconds}"))
+            self.inbox.failure = Refused("unknown-line")
+            self.inbound.pass_time(seconds)
+            self.files.waiting[0][1].callback(self.files.kept(b"x", "image/png"))
+            self.assertEqual(self.got, [])
+            self.assertIn(f"media t{seconds}", self.inbound.pending.keys)
+            self.inbox.failure = None
+            self.web[URL % 0] = [(b"x", "image/png")]
+
+            self.inbound.restart()
+
+            self.assertEqual(self.got, wanted)
+            self.inbox.messages.clear()
+
     def test_stopping_leaves_nothing_behind(self) -> None:
         """No timer and no fetch goes on; calls that still come are kept for the next start."""
         del self.web[URL % 0]

@@ -193,6 +193,22 @@ class PartsTests(ArrivalsTestCase):
         self.assertEqual(self.bodies, ["ab"])
         self.assertIn("part new", self.inbound.pending.keys)
 
+    def test_a_line_that_is_gone_keeps_its_parts(self) -> None:
+        """The text comes when the line is in the configuration again."""
+        self.take(part(1))
+        account = self.inbound.account
+        lines = dict(account.lines)
+        account.replace(account.config, account.dialect, {})
+        self.inbound.pass_time(200)
+        self.inbound.pass_time(30 * 3600, lambda: 600)
+        self.assertEqual(self.bodies, [])
+        account.replace(account.config, account.dialect, lines)
+
+        self.inbound.restart()
+        self.inbound.pass_time(1)
+
+        self.assertEqual(self.bodies, ["a"])
+
     def test_a_start_without_the_store_is_repeated(self) -> None:
         """The kept parts are read once it is there."""
         self.take(part(1))
