@@ -75,7 +75,7 @@ _MOST_DAYS: Final = 90  # of one list; 92 are allowed
 _ROWS: Final = 200
 _MOST_ROWS: Final = 50_000
 _SLACK_MS: Final = 120_000  # between our clock and VoIP.ms's
-_EASTERN_MS: Final = 5 * 3_600_000
+_OTHER_CLOCKS_MS: Final = 12 * 3_600_000  # how far behind UTC its times may be all the same
 _MEDIA_KEYS: Final = ("col_media1", "col_media2", "col_media3")
 _EMPTY: Final = frozenset(["no_sms", "no_mms", "no_did", "no_account", "no_media", "no_messages"])
 
@@ -291,9 +291,9 @@ class VoipmsDialect:
         """
         See `Dialect.looked_up`.
 
-        A row with our text counts from when the text was made. One that was written up to five
-        hours earlier may be ours on another clock, and one that is nearly our text may be ours
-        spoiled on the way; then nobody can tell.
+        A row with our text counts from when the text was made. One that seems up to half a day
+        older may be ours on another clock, and one that is nearly our text may be ours spoiled on
+        the way; then nobody can tell.
         """
         rows = _rows(response)
         if rows is None or len(rows) >= _ROWS:
@@ -315,7 +315,7 @@ class VoipmsDialect:
                 if at_ms is not None and body.strip() == outgoing.body.strip():
                     return remote_id
                 doubtful = True
-            elif at_ms >= sent_at_ms - _SLACK_MS - _EASTERN_MS:
+            elif at_ms >= sent_at_ms - _SLACK_MS - _OTHER_CLOCKS_MS:
                 doubtful = True
         return UNSURE if doubtful else NOTHING_THERE
 
