@@ -1194,9 +1194,13 @@ class AskingTests(SynchronousTestCase):
         self.assertEqual((self.box.asked, self.box.bodies), (["first"], []))
         self.assertEqual(self.outward(), ["uncertain", "queued"])
         self.assertEqual(self.box.questions[0].delivery.attempts, 1)
+        seen: list[Any] = []
+        self.rig.changes.watch(seen.append)
 
         self.box.questions[0].answer.callback(Sent("r1"))
         self.rig.settle()
+
+        self.assertIn([self.first], seen)
 
         self.assertEqual(self.outward(), ["sent", "sending"])
         record = self.record()
