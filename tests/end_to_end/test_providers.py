@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import treq
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
@@ -291,8 +291,15 @@ class ProvidersTests(TestCase):
 
     async def test_nothing_is_sent_twice_when_answers_are_lost(self) -> None:
         """Throttled, cut, failed and silent providers: each text is there once, or uncertain."""
-        endings = ("43", "44", "45", "47", "51")
+        endings = ("24", "43", "44", "45", "47", "51")
         await self.start(endings=endings)
+        same = [each for each in self.accounts if each.label.endswith("24")]
+        for account in same:
+            # An equal text went out before, and the second one is lost on its way.
+            await self.send(account, "24")
+        await self.statuses_become({(each.label, "24"): each.done for each in same})
+        for account in same:
+            account.double.fail("cut-lost")
         for account in self.accounts:
             await self.send(account, account.label[-2:])
 
@@ -302,6 +309,7 @@ class ProvidersTests(TestCase):
             sure = account.looks_up and account.kind not in NEVER_SURE
             found = "sent" if account.looks_up else "uncertain"
             wanted[account.label, ending] = {
+                "24": account.done if sure else "uncertain",
                 "43": account.done,
                 "44": found,
                 "45": account.done if sure else "uncertain",
@@ -316,12 +324,13 @@ class ProvidersTests(TestCase):
             ending = account.label[-2:]
             delivery = deliveries[account.label, ending]
             never = wanted[account.label, ending] in ("uncertain", "queued")
-            kept = 0 if never and ending in ("43", "45", "47") else 1
+            kept = 0 if never and ending in ("24", "43", "45", "47") else 1
+            kept += account in same
             texts = account.sent_to(ending)
             self.assertEqual(len(texts), kept, account.label)
             if not never:
-                self.assertEqual(delivery["remote_id"], texts[0].remote_id)
-            again = ending in ("43", "45", "47") and not never
+                self.assertEqual(delivery["remote_id"], texts[-1].remote_id)
+            again = ending in ("24", "43", "45", "47") and not never
             self.assertEqual(delivery["attempts"], 2 if again else 1, account.label)
 
     async def test_wrong_credentials_hold_texts_until_they_are_mended(self) -> None:
@@ -448,10 +457,10 @@ class ProvidersTests(TestCase):
         await self.statuses_become({(each.label, "50"): each.done for each in listing})
         for account in self.accounts:
             await self.pictures_become(account, 1)
+        await self.numbers_are_listed()
 
-    async def test_numbers_are_listed(self) -> None:
-        """The numbers of each account that lists them, and the lines that have them."""
-        await self.start()
+    async def numbers_are_listed(self) -> None:
+        """Fail unless each account lists its numbers with their lines, or says that it cannot."""
         found = await self.daemon.listing("/numbers")
 
         able = [each for each in self.accounts if each.dialect.discover()]
@@ -548,6 +557,8 @@ class ProvidersTests(TestCase):
     async def test_killed_again_and_again_while_sending(self) -> None:
         """Each text is at the provider once, or not and nobody says that it is."""
         await self.start()
+        for account in self.accounts:
+            account.double.timing = evolve(TIMING, think_s=0.1)
         endings = [f"{number:02d}" for number in (*range(20), *range(60, 80))]
         await self.send_all(*endings)
 
@@ -575,6 +586,39 @@ class ProvidersTests(TestCase):
                     self.assertEqual(count, 1, f"{account.label} {ending} {status}")
         # Only what was on its way in a moment of dying may be doubtful.
         self.assertLessEqual(uncertain, 3 * 4 * 7)
+
+    async def test_same_words_again_are_another_text(self) -> None:
+        """A lost text is not taken for an older one with the same words, also after a restart."""
+        await self.start()
+        await self.send_all("23", text="same")
+        await self.statuses_become({(each.label, "23"): each.done for each in self.accounts})
+        for account in self.accounts:
+            account.double.fail("silent")
+        await self.send_all("23", text="same")
+        while not all(len(each.sent_to("23")) == 2 for each in self.accounts):
+            await pause(0.02)
+
+        await self.daemon.kill()
+        await self.daemon.start()
+
+        async def second() -> dict[str, tuple[str, str]]:
+            found = {}
+            for line, messages in (await self.messages()).items():
+                (delivery,) = (
+                    each for each in messages[-1]["deliveries"] if each["to"].startswith("+")
+                )
+                found[line] = (delivery["status"], delivery["remote_id"])
+            return found
+
+        await self.until(
+            second,
+            {
+                each.label: ("sent", each.sent_to("23")[1].remote_id)
+                if each.looks_up
+                else ("uncertain", "")
+                for each in self.accounts
+            },
+        )
 
     async def test_strangers_are_turned_away(self) -> None:
         """A webhook without the right signature or password is refused, and nothing is stored."""

@@ -67,11 +67,13 @@ class Timing:
     """
     How long everything takes, in seconds.
 
+    :ivar think_s: until a text that was taken is answered.
     :ivar status_s: until each status is reported.
     :ivar repeat_s: until a call that was not heard is repeated, again and again.
     :ivar answer_s: until a recipient answers, where they do.
     """
 
+    think_s: float = 0.0
     status_s: float = 1.0
     repeat_s: Sequence[float] = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
     answer_s: float = 2.0
@@ -182,7 +184,7 @@ class ProviderDouble(Service):
         self._ordered: deque[Fault | str] = deque()
         self._tried: set[tuple[str, ...]] = set()
         self._out: set[tuple[str, str]] = set()  # our number, theirs
-        self._tasks: set[Deferred[None]] = set()
+        self._tasks: set[Deferred[Any]] = set()
         self._stopped = False
 
     # -- life ------------------------------------------------------------------------------------
@@ -231,6 +233,9 @@ class ProviderDouble(Service):
         task.addBoth(over)
 
     async def _sleep(self, seconds: float) -> None:
+        if self._stopped:
+            # What was cancelled inside of a call only sees that the call failed.
+            raise CancelledError
         await deferLater(self._reactor, seconds)
 
     def _now_ms(self) -> int:
@@ -248,14 +253,23 @@ class ProviderDouble(Service):
         return tuple(self._ordered)
 
     def _answer(self, call: Call) -> Deferred[Response | str]:
+        if self._stopped:
+            return succeed("cut")
         answering = Deferred.fromCoroutine(self.answer(call))
+        self._tasks.add(answering)
 
-        def broken(failure: Failure) -> Response:
+        def over(result: Any) -> Any:
+            self._tasks.discard(answering)
+            return result
+
+        def broken(failure: Failure) -> Response | str:
+            if failure.check(CancelledError):
+                return "cut"
             # A fault of a mirror must be seen by whoever waits for the answer.
             self.log.failure("a simulated provider cannot answer", failure=failure)
             return Response(status=500, body=b"the simulator failed")
 
-        return answering.addErrback(broken)
+        return answering.addBoth(over).addErrback(broken)
 
     async def answer(self, call: Call) -> Response | str:
         """Return the answer to a request: a response, ``cut`` or ``none``."""
@@ -323,6 +337,8 @@ class ProviderDouble(Service):
             self.counts["cut"] += 1
             self.told(f"text {first.remote_id} taken, and {behavior.answer} for an answer")
             return behavior.answer
+        if self.timing.think_s:
+            await self._sleep(self.timing.think_s)
         return self.mirror.taken(texts)
 
     def _behavior(self, texts: Sequence[DoubleText]) -> Behavior:
@@ -482,8 +498,6 @@ class ProviderDouble(Service):
                 response = await self._ask(request, _HOOK_WITHIN_S)
                 answered = f"answered {response.status}"
             except (NotSent, NoAnswer) as e:
-                if self._stopped:
-                    return False  # this is how a call that was given up fails
                 answered = str(e)
             heard = response is not None and self.mirror.is_heard(response)
             self.calls.append(Called(what=what, request=request, response=response, heard=heard))
