@@ -12,7 +12,7 @@ from smsbridge.core.message import Media
 from smsbridge.errors import Refused, TemporaryFailure
 from smsbridge.provider.client import NoAnswer
 from smsbridge.provider.dialect import Received, RemoteMedia, Response
-from tests.provider.fakes import THEIRS
+from tests.provider.fakes import THEIRS, FakeDialect
 from tests.provider.test_arrivals import ArrivalsTestCase, text
 
 URL = "https://m.test/%d"
@@ -221,6 +221,32 @@ class FetchTests(EnclosuresTestCase):
 
         self.assertEqual(self.got, [(" hello ", ["picture 0", "picture 1"])])
         self.assertEqual(len(self.inbound.asked), 3)
+
+    def test_a_provider_that_lists_nothing_has_nothing(self) -> None:
+        """The text goes on as it is where nobody can be asked for more."""
+
+        class Silent(FakeDialect):
+            def media_list(self, received: Received) -> None:
+                return None
+
+        account = self.inbound.account
+        silent: Any = Silent(self.inbound.config)
+        account.replace(account.config, silent, account.lines)
+
+        self.take(text(unlisted_media=True))
+
+        self.assertEqual(self.got, [(" hello ", [])])
+        self.assertEqual(self.notices(), [])
+
+    def test_a_media_store_that_is_not_open_is_waited_for(self) -> None:
+        """It opens with the rest of the daemon."""
+        files, self.inbound.world.media = self.inbound.world.media, None
+        self.take(pictures())
+        self.assertEqual(self.got, [])
+        self.inbound.world.media = files
+        self.inbound.pass_time(3)
+
+        self.assertEqual(self.got, [(" hello ", ["picture 0"])])
 
     def test_a_stop_with_a_picture_is_remembered(self) -> None:
         """The wish counts whatever comes along."""
@@ -461,6 +487,18 @@ class RestartTests(EnclosuresTestCase):
         self.assertEqual(len(self.files.fetched), 1)
         self.assertEqual(self.inbound.pending.keys, [])
         self.assertEqual(len(self.got), 1)
+
+    def test_what_cannot_be_read_stays_where_it_is(self) -> None:
+        """A newer version may have written it; the others go on."""
+        del self.web[URL % 0]
+        self.take(pictures())
+        self.inbound.pending.keep("work", "media new", b'{"spoken": true}')
+        self.web[URL % 0] = [(b"x", "image/png")]
+
+        self.inbound.restart()
+
+        self.assertEqual(self.got, [(" hello ", ["x"])])
+        self.assertEqual(self.inbound.pending.keys, ["media new"])
 
     def test_a_line_that_is_gone_keeps_its_text(self) -> None:
         """It comes when the line is in the configuration again."""
