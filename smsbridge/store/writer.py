@@ -40,8 +40,8 @@ __all__ = ["Operation", "Writer", "WriterStatistics", "is_outage"]
 _MOST_AT_ONCE: Final = 2000  # items of one transaction
 _MOST_WAITING: Final = 100_000  # items in memory while the database is away
 
-# In a rush more is let gather before the next commit: every commit has a cost of its own of about
-# a millisecond, whatever is in it, and takes the interpreter from whoever makes the next items. 5 ms
+# In a rush more is let gather before the next commit: every commit has a cost of its own of about a
+# millisecond, whatever is in it, and takes the interpreter from whoever makes the next items. 5 ms
 # more are hardly felt; with 2 ms, 50 callers who wait for their answers cost a quarter more.
 _RUSH: Final = 8  # items in the last commit
 _GATHER_S: Final = 0.005
