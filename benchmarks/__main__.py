@@ -21,7 +21,7 @@ NAMES = (
     "lines",
     "http_send",
     "webhooks",
-    "webhook_xmpp",
+    "hook_xmpp",
     "backlog",
     "history",
     "inbox",

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import backlog, inbound, outbound, webhook_xmpp
+from benchmarks import backlog, hook_xmpp, inbound, outbound
 from benchmarks.figures import Section
 from benchmarks.rig import Setup
 
@@ -38,9 +38,9 @@ class SmokeTests(SynchronousTestCase):
         self.assertEqual(self.total(section, "doubles"), 0)
         self.assertEqual(section.details["left_open"], 0)
 
-    def test_webhook_xmpp(self) -> None:
+    def test_hook_xmpp(self) -> None:
         """Every text of a webhook reaches its user, once."""
-        section = self.run_tiny(webhook_xmpp)
+        section = self.run_tiny(hook_xmpp)
 
         for column in ("refused", "missing", "doubles"):
             self.assertEqual(self.total(section, column), 0, column)

@@ -62,7 +62,7 @@ def _measure(
         users.hear()
         clients.hear()
         costs = Load(bridge=bridge)
-        with profiled(setup, bridge, f"webhook-xmpp-{number}"):
+        with profiled(setup, bridge, f"hook-xmpp-{number}"):
             clients.tell()
             posted = clients.hear(300)
             counted = users.hear(300)
