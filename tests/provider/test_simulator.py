@@ -199,6 +199,15 @@ class DoubleTests(SynchronousTestCase):
         self.assertEqual(self.bridge.events, [("text", "hi")])
         self.assertIs(self.double.texts.find(text.remote_id), text)
 
+    def test_account_that_is_played_anew_has_other_ids(self) -> None:
+        """A text of the next run is none that smsbridge knows already."""
+        text = self.double.receive(THEIRS, OURS, "hi")
+        self.pass_time(1)
+
+        again = self.build(FakeMirror(FACTORY.config_class()))
+
+        self.assertNotEqual(again.receive(THEIRS, OURS, "hi").remote_id, text.remote_id)
+
     def test_call_that_is_not_heard_is_repeated_and_given_up(self) -> None:
         """An error and a bridge that is away are followed by the same call, so many times."""
         self.bridge.answers = [Response(status=503), NotSent("Nobody listens.")]

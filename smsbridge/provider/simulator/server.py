@@ -49,6 +49,7 @@ __all__ = ["ORDERS", "Called", "ProviderDouble", "Timing"]
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_CALLS: Final = 10_000
+_IDS_A_SECOND: Final = 10
 _HOOK_WITHIN_S: Final = 15.0
 _FETCH_WITHIN_S: Final = 10.0
 _STOP_WORDS: Final = {"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"}
@@ -177,7 +178,8 @@ class ProviderDouble(Service):
         self._knows_stop = knows_stop
         self._wanted = (port, interface)
         self._listening: Any = None
-        self.texts = Texts(mirror)
+        # An account that is played anew must not use the ids of its last life again.
+        self.texts = Texts(mirror, first=int(reactor.seconds() * _IDS_A_SECOND))
         self.calls: deque[Called] = deque(maxlen=_MOST_CALLS)
         self.counts: Counter[str] = Counter()
         self.media_failures = 0

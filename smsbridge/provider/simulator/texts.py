@@ -15,14 +15,15 @@ class Texts:
     """
     All texts of one account, by the provider's id.
 
+    :param first: the number from which ids are made; smsbridge remembers those of received texts.
     :param most: how many are kept; the oldest are forgotten.
     """
 
-    def __init__(self, mirror: Mirror, most: int = 100_000) -> None:
+    def __init__(self, mirror: Mirror, first: int = 1, most: int = 100_000) -> None:
         self._mirror = mirror
         self._most = most
         self._by_id: dict[str, DoubleText] = {}
-        self._number = 0
+        self._number = first
 
     def __iter__(self) -> Iterator[DoubleText]:
         return iter(list(self._by_id.values()))
@@ -32,8 +33,8 @@ class Texts:
 
     def name(self, text: DoubleText, now_ms: int) -> None:
         """Give a text the id and the time that it has at the provider, without keeping it."""
-        self._number += 1
         text.remote_id = self._mirror.new_id(self._number, text.mms)
+        self._number += 1
         text.created_at_ms = now_ms
 
     def keep(self, text: DoubleText) -> None:
