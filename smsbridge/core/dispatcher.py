@@ -581,12 +581,15 @@ class Dispatcher(Service):
         self._pump(lane)
 
     def _take(self, lane: _Lane) -> list[_Held]:
-        size = lane.gateway.batch_size if lane.gateway.recognizes_repeats else lane.size
+        gateway = lane.gateway
+        # Where a crash makes texts uncertain for good, a slow peer is not handed more than one.
+        is_harmless = gateway.recognizes_repeats or ILookUp.providedBy(gateway)
+        size = gateway.batch_size if is_harmless else lane.size
         ready = lane.ready
         first = ready[0][1]
         if self._pace(first) > 0:
             size = 1
-        elif first.status is Status.SENDING and not lane.gateway.recognizes_repeats:
+        elif first.status is Status.SENDING and not gateway.recognizes_repeats:
             size = 1  # it must not wait for a claim of those behind it
         taken = [ready.popleft() for _ in range(min(size, len(ready)))]
         while ready and _belong_together(taken[-1][1], ready[0][1]):

@@ -42,7 +42,7 @@ from smsbridge.provider.early import Early
 from smsbridge.provider.hook import HookResource
 from smsbridge.provider.listing import Listing
 from smsbridge.provider.rests import Rests
-from smsbridge.provider.sending import SETTLE_WITHIN_S, Sending
+from smsbridge.provider.sending import CONVERSATIONS_AT_ONCE, SETTLE_WITHIN_S, Sending
 
 __all__ = ["ProviderFactory", "ProviderService"]
 
@@ -60,7 +60,7 @@ class ProviderService(Service):
 
     log = Logger()
     recognizes_repeats = False
-    batch_size = 10
+    batch_size = CONVERSATIONS_AT_ONCE  # none is claimed that is not begun
     settle_within_s = SETTLE_WITHIN_S
 
     def __init__(

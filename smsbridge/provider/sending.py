@@ -45,13 +45,15 @@ from smsbridge.provider.dialect import (
 from smsbridge.provider.early import Early, group_reference
 from smsbridge.provider.rests import Rests
 
-__all__ = ["SETTLE_WITHIN_S", "Sending"]
+__all__ = ["CONVERSATIONS_AT_ONCE", "SETTLE_WITHIN_S", "Sending"]
 
 #: Within what time `Sending.deliver` is done.
 SETTLE_WITHIN_S: Final = 120.0
 
+#: How many texts of one line are on their way to the provider at once.
+CONVERSATIONS_AT_ONCE: Final = 4
+
 _SPARE_S: Final = 5.0
-_CONVERSATIONS_AT_ONCE: Final = 4  # of one line
 _AT_ONCE: Final = 32  # of the whole account
 _LOOK_UP_AFTER_S: Final = (1.0, 5.0, 15.0)
 _LOOK_UP_WITHIN_S: Final = 10.0
@@ -169,7 +171,7 @@ class Sending:
                     if isinstance(outcome, TemporaryFailure | NotTried):
                         break
 
-        at_once = min(_CONVERSATIONS_AT_ONCE, len(conversations))
+        at_once = min(CONVERSATIONS_AT_ONCE, len(conversations))
         await gatherResults([Deferred.fromCoroutine(work()) for _ in range(at_once)])
         return outcomes
 

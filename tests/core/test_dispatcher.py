@@ -1137,6 +1137,27 @@ class RecoveryTests(SynchronousTestCase):
         self.assertEqual(len(self.rig.clock.getDelayedCalls()), before - 1)
 
 
+class AskedBatchTests(SynchronousTestCase):
+    """What a gateway whose peer can be asked is handed."""
+
+    def test_a_slow_peer_gets_several_at_once(self) -> None:
+        """Its texts need not go one after another: what a crash interrupts is asked about."""
+        box = AskedGateway()
+        rig = Rig(self.mktemp(), box=box)
+        self.addCleanup(rig.close)
+        rig.start("box/one")
+        for number in range(9):
+            rig.send(f"t{number}", f"+1202555010{number}")
+        rig.settle()
+
+        for _ in range(3):
+            rig.clock.advance(1.0)
+            box.attempts[-1].settle()
+            rig.settle()
+
+        self.assertEqual([len(attempt.batch) for attempt in box.attempts][:3], [1, 4, 4])
+
+
 class AskingTests(SynchronousTestCase):
     """Interrupted attempts of a line whose peer can be asked about them."""
 
