@@ -348,7 +348,7 @@ class Inbound:
         label = target.line or next(iter(person.lines), "")
         line = self.component.world.directory.lines.get(label)
         key = (bare_jid, f"separate {target.jid}")
-        if line is None or line.groups != "separate" or line.carries_groups or key in self._told:
+        if line is None or line.groups != "separate" or key in self._told:
             return
         self._remember(self._told, key, None)
         self.component.note(

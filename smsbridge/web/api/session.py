@@ -486,7 +486,7 @@ def _line(line: Line, *, default: bool, has_links: bool) -> LineOfMine:
         "enabled": line.enabled,
         "mms": attachments == "mms",
         "attachments": attachments,
-        "groups": line.carries_groups,
+        "groups": line.carries_groups and line.groups != "separate",
         "charset": line.charset.value,
         "max_segments": line.max_segments,
         "media_limit": line.media_limit,
