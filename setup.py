@@ -109,6 +109,7 @@ METADATA = {
         "pyopenssl>=23.2",
         "service-identity>=23.1",
         "sqlalchemy>=2.0.20",
+        "tzdata>=2024.1",
         "treq>=22.1",
         "twisted>=23.10",
         "txdbus>=1.1",
