@@ -31,6 +31,7 @@ TEST = [
     *POSTGRESQL,
     *BROWSER,
     "hypothesis>=6.90",
+    "jsonschema-rs>=0.30",
     "schemathesis>=4.0",
     "slixmpp>=1.8",
 ]
