@@ -234,15 +234,23 @@ class Arrivals:
         def reported(changed: bool) -> bool | Deferred[bool]:
             if not changed and not delivery_id and update.remote_id:
                 self._early.keep(update)
-            opt_outs = self._world.opt_outs
-            if not update.opted_out or opt_outs is None or line is None or line.opt_out == "no":
-                return changed
-            if not update.recipient:
-                return changed
-            noting = opt_outs.opt_out(line.label, update.recipient, "provider")
-            return noting.addCallback(lambda _: changed)
+            return self._opted_out(update, line, changed) if update.opted_out else changed
 
         return reporting.addCallback(reported)
+
+    def _opted_out(
+        self, update: StatusUpdate, line: ProviderLine | None, changed: bool
+    ) -> bool | Deferred[bool]:
+        """Take note of who is out, where the provider or we know whom the text went to."""
+        sent_on, sent_to = self._early.parties(update)
+        if line is None:
+            line = self._account.lines.get(sent_on)
+        recipient = update.recipient or sent_to
+        opt_outs = self._world.opt_outs
+        if opt_outs is None or line is None or not recipient or line.opt_out == "no":
+            return changed
+        noting = opt_outs.opt_out(line.label, recipient, "provider")
+        return noting.addCallback(lambda _: changed)
 
     def _line_about(self, update: StatusUpdate) -> ProviderLine | None:
         """Return the line of a status; the only one where the provider names none."""

@@ -44,6 +44,7 @@ class Early:
         self._kept: OrderedDict[int, tuple[float, StatusUpdate]] = OrderedDict()
         self._number = 0
         self._answered: OrderedDict[str, Mapping[str, str]] = OrderedDict()
+        self._lines: dict[str, str] = {}
 
     # -- who sends ---------------------------------------------------------------------------------
 
@@ -55,15 +56,20 @@ class Early:
         """Take note that a send has been answered or given up."""
         self._under_way -= 1
 
-    def answered(self, remote_id: str, delivery_ids: Mapping[str, str]) -> list[StatusUpdate]:
+    def answered(
+        self, remote_id: str, delivery_ids: Mapping[str, str], line: str = ""
+    ) -> list[StatusUpdate]:
         """
         Remember the id of a text; give out what was kept about it, complete and in its order.
 
         :param delivery_ids: our deliveries by recipient (E.164); several only for a group text.
+        :param line: the label of the line on which it was sent.
         """
         self._answered[remote_id] = dict(delivery_ids)
+        self._lines[remote_id] = line
         if len(self._answered) > _MOST_REMEMBERED:
-            self._answered.popitem(last=False)
+            oldest, _ = self._answered.popitem(last=False)
+            self._lines.pop(oldest, None)
         self._forget(self._clock.seconds())
         numbers = [n for n, (_, update) in self._kept.items() if update.remote_id == remote_id]
         found = [self._kept.pop(number)[1] for number in numbers]
@@ -92,6 +98,16 @@ class Early:
         if len(delivery_ids) == 1:
             return next(iter(delivery_ids.values()))
         return delivery_ids.get(update.recipient, "")
+
+    def parties(self, update: StatusUpdate) -> tuple[str, str]:
+        """
+        Return the line and the recipient of the text that a status is about.
+
+        What is not known here is empty; so is the recipient of a group text.
+        """
+        delivery_ids = self._answered.get(update.remote_id, {})
+        recipient = next(iter(delivery_ids)) if len(delivery_ids) == 1 else ""
+        return self._lines.get(update.remote_id, ""), recipient
 
     def keep(self, update: StatusUpdate) -> bool:
         """

@@ -372,7 +372,7 @@ class Sending:
         ours = {delivery.destination: delivery.delivery_id for delivery in deliveries}
         if deliveries[0].group:
             ours[""] = ""  # so that what is about another of them is not taken for this one
-        for update in self._early.answered(remote_id, ours):
+        for update in self._early.answered(remote_id, ours, deliveries[0].line):
             self._statuses(update).addErrback(
                 lambda failure: self.log.warn(
                     "{gateway}: a status could not be recorded: {reason}",

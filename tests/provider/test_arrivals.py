@@ -200,6 +200,20 @@ class OptOutTests(ArrivalsTestCase):
 
         self.assertTrue(self.inbound.opt_outs.is_out("main", THEIRS))
 
+    def test_a_failed_text_that_names_nobody_is_known_here(self) -> None:
+        """Where the status has no numbers, what went out lately tells line and recipient."""
+        account = self.inbound.account
+        other = evolve(account.lines["main"], label="other", number=OTHER)
+        account.replace(account.config, account.dialect, {**account.lines, "other": other})
+        self.inbound.early.answered("r1", {THEIRS: "d.0"}, "other")
+        self.inbound.early.answered("r2", {THEIRS: "g.0", OURS: "g.1"}, "main")
+
+        for remote_id in ("r1", "r2", "r3"):
+            self.take(StatusUpdate(remote_id=remote_id, status=Status.FAILED, opted_out=True))
+
+        listed = [(each.line, each.number) for each in self.inbound.opt_outs.listed()]
+        self.assertEqual(listed, [("other", THEIRS)])
+
 
 class StatusTests(ArrivalsTestCase):
     """What became of texts of ours."""
