@@ -51,6 +51,7 @@ _CODES: Final = {
     "unknown-subscriber": (4720, "invalid-destination-address"),
     "unreachable": (5620, "destination-carrier-error"),
     "rejected": (4750, "destination-rejected-message"),
+    "bad-file": (4410, "media-unable-to-access"),
 }
 _LISTED: Final = {
     Status.SENT: "SENDING",

@@ -85,6 +85,7 @@ class SignalwireMirror(LamlMirror):
                     "filtered": 30007,
                     "opted-out": 21610,
                     "expired": 30001,
+                    "bad-file": 11200,
                     "media-unsupported": 12300,
                 },
                 other_code=30008,

@@ -81,6 +81,7 @@ class TwilioMirror(LamlMirror):
                     "filtered": 30007,
                     "opted-out": 21610,
                     "expired": 30036,
+                    "bad-file": 11200,
                     "media-unsupported": 12300,
                 },
                 other_code=30008,
