@@ -148,6 +148,7 @@ class DoubleTests(SynchronousTestCase):
             "49": ([201], 1, ["delivered", "sent"]),
             "50": ([201], 1, []),
             "51": (["none"], 1, []),
+            "52": ([201], 1, ["sent", "failed"]),
         }
         self.assertEqual(set(expected), set(BEHAVIORS))
         for ending, (answers, kept, statuses) in expected.items():

@@ -73,6 +73,10 @@ BEHAVIORS: Final = {
     "49": Behavior(sentence="the last status is told first", reversed=True),
     "50": Behavior(sentence="taken, and never reported", reported=False),
     "51": Behavior(sentence="taken, and never answered", answer="none", reported=False),
+    "52": Behavior(
+        sentence="taken, and reported as failed: the recipient does not want texts",
+        fails="opted-out",
+    ),
 }
 
 
