@@ -26,6 +26,7 @@ from smsbridge.provider.dialect import Verdict
 __all__ = ["Rests"]
 
 _FIRST_REST_S: Final = 5.0
+_SHORTEST_REST_S: Final = 0.25
 _LONGEST_REST_S: Final = 60.0
 _MISCONFIGURED_REST_S: Final = 300.0
 _LONGEST_ASKED_S: Final = 86_400.0
@@ -175,10 +176,14 @@ class Rests:
         elif rest.timer is not None and verdict.rest_s is None and not verdict.alarm:
             return  # it went out together with the one that began the rest, and says the same
         seconds = verdict.rest_s
-        if seconds is None and verdict.alarm:
+        if seconds is not None:
+            # A provider that asks for no time, again and again, is not called in a loop.
+            seconds = max(seconds, _growing(_SHORTEST_REST_S, rest.streak))
+            rest.streak += rest.timer is None
+        elif verdict.alarm:
             seconds = _MISCONFIGURED_REST_S
-        elif seconds is None:
-            seconds = min(_FIRST_REST_S * 2.0 ** min(rest.streak, 10), _LONGEST_REST_S)
+        else:
+            seconds = _growing(_FIRST_REST_S, rest.streak)
             rest.streak += 1
         seconds = min(max(seconds, 0.0), _LONGEST_ASKED_S)
         if rest.timer is not None:
@@ -318,6 +323,10 @@ class Rests:
 
     def _now_ms(self) -> int:
         return int(self._reactor.seconds() * 1000)
+
+
+def _growing(first_s: float, streak: int) -> float:
+    return min(first_s * 2.0 ** min(streak, 10), _LONGEST_REST_S)
 
 
 def _fire(rest: _Rest) -> None:

@@ -234,6 +234,10 @@ class Sending:
                 )
             if isinstance(outcome, PermanentFailure) and outcome.reason == "opted-out":
                 self._opted_out(line, outgoing)
+            if isinstance(outcome, TemporaryFailure) and not self._rests.is_open(line.label):
+                # The lane is closed for as long as the provider asked. With a delay of its own the
+                # text would wait longer, because the core's delays begin with ten seconds.
+                return TemporaryFailure(outcome.reason, outcome.text, detail=outcome.detail)
             return outcome
         except Exception:
             # Something went out, and nobody knows what became of it.

@@ -612,17 +612,27 @@ class RestTests(SendingCase):
         self.assertTrue(self.is_open())
 
     def test_provider_says_how_long(self) -> None:
-        """What the provider asks for is kept to, and told to the core."""
+        """The closed lane alone keeps the text back, as long as the provider asked for."""
         self.api.sends = [answer(429, retry_after="33")]
 
         (outcome,) = self.deliver(self.rig.delivery())
 
         assert isinstance(outcome, TemporaryFailure)
-        self.assertEqual(outcome.retry_after_s, 33)
+        self.assertIsNone(outcome.retry_after_s)
         self.rig.pass_time(32)
         self.assertFalse(self.is_open())
         self.rig.pass_time(1)
         self.assertTrue(self.is_open())
+
+    def test_provider_that_asks_for_no_time_is_not_called_in_a_loop(self) -> None:
+        """However often it says that we may come back at once, we come more and more rarely."""
+        for seconds in (0.25, 0.5, 1, 2):
+            self.api.sends = [answer(429, retry_after="0")]
+            self.deliver(self.rig.delivery())
+            self.rig.clock.advance(seconds - 0.125)
+            self.assertFalse(self.is_open(), seconds)
+            self.rig.clock.advance(0.125)
+            self.assertTrue(self.is_open(), seconds)
 
     def test_resting_line_is_not_tried(self) -> None:
         """What was handed over just before goes back to the queue."""

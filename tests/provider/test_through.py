@@ -174,6 +174,17 @@ class ThroughTests(SynchronousTestCase):
         self.assertEqual(self.api.bodies, ["one", "two", "three"])
         self.assertEqual({each.status for each in self.place.deliveries()}, {Status.SENT})
 
+    def test_throttled_text_waits_no_longer_than_asked(self) -> None:
+        """Two seconds are two seconds, and not the core's own first delay."""
+        self.api.sends = [answer(429, retry_after="2")]
+        self.send("one")
+
+        self.place.pass_time(1)
+        self.assertEqual(self.api.bodies, [])
+        self.place.pass_time(2)
+
+        self.assertEqual(self.api.bodies, ["one"])
+
     def test_lost_answer_is_looked_up(self) -> None:
         """The text is there once, and known to be."""
         self.api.sends = [LOST]
