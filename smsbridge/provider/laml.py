@@ -54,7 +54,7 @@ from smsbridge.provider.dialect import (
     StatusUpdate,
     Verdict,
 )
-from smsbridge.provider.reading import document, mapping, pause_s, words
+from smsbridge.provider.reading import document, mapping, object_in, pause_s, whole, words
 
 __all__ = [
     "FORM",
@@ -347,10 +347,7 @@ class LamlDialect:
 
     def _taken(self, response: Response) -> Verdict:
         """Judge an answer that means success."""
-        try:
-            answer = mapping(document(response.body))
-        except Malformed:
-            answer = {}
+        answer = object_in(response)
         sid = words(answer.get("sid"))
         if not _SID.fullmatch(sid):
             return verdicts.unknown(
@@ -360,7 +357,7 @@ class LamlDialect:
         if _STATUSES.get(status) is not Status.FAILED:
             return verdicts.accepted(sid)
         # No status call follows for the first status of a text.
-        code = _code(answer.get("error_code"))
+        code = whole(answer.get("error_code"))
         fault = self.profile.faults.get(code) if code is not None else None
         text = words(answer.get("error_message")) or status
         if fault is None or fault.outcome == "unknown":
@@ -386,14 +383,11 @@ class LamlDialect:
 
     def _complaint(self, response: Response) -> tuple[int | None, str]:
         """Return the code and the words of an answer that is no success."""
-        try:
-            answer = mapping(document(response.body))
-        except Malformed:
-            answer = {}
-        code, text = _code(answer.get("code")), words(answer.get("message"))
+        answer = object_in(response)
+        code, text = whole(answer.get("code")), words(answer.get("message"))
         for error in reading.listed(answer.get("errors")):
             if isinstance(error, dict):
-                code = code if code is not None else _code(error.get("code"))
+                code = code if code is not None else whole(error.get("code"))
                 text = text or words(error.get("message")) or words(error.get("detail"))
             else:
                 text = text or words(error)
@@ -501,7 +495,7 @@ class LamlDialect:
                 break
             kind = fields.get(f"MediaContentType{number}", "")
             media.append(RemoteMedia(url=self._reachable(url), content_type=storable(kind)))
-        count = _code(fields.get("NumMedia")) or 0
+        count = whole(fields.get("NumMedia")) or 0
         ours, body = _number(fields["To"]), storable(fields.get("Body", ""))
         return Received(
             remote_id=sid,
@@ -525,7 +519,7 @@ class LamlDialect:
             word,
             ours=_number(fields.get("From", "")),
             recipient=_number(fields.get("To", "")),
-            code=_code(fields.get("ErrorCode")),
+            code=whole(fields.get("ErrorCode")),
             text=storable(fields.get("ErrorMessage", "")),
         )
 
@@ -624,7 +618,7 @@ class LamlDialect:
                 words(message.get("status")),
                 ours=sender,
                 recipient=recipient,
-                code=_code(message.get("error_code")),
+                code=whole(message.get("error_code")),
                 text=words(message.get("error_message")),
             )
         if recipient != line.number:
@@ -635,7 +629,7 @@ class LamlDialect:
             ours=recipient,
             sender=sender,
             body=body,
-            unlisted_media=bool(_code(message.get("num_media"))),
+            unlisted_media=bool(whole(message.get("num_media"))),
             sent_at_ms=_date_ms(message.get("date_sent")) or _date_ms(message.get("date_created")),
             opt_out=self.opt_out(recipient, body, {}),
         )
@@ -735,12 +729,6 @@ def _is_form(hook: Hook) -> bool:
     return kind in (FORM, "")
 
 
-def _code(value: Any) -> int | None:
-    """Read a small number that may be written as a text."""
-    text = words(value).strip()
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
-
-
 def _number(text: str) -> str:
     """Give a number back its plus sign where a query has lost it; all else stays as it is."""
     if re.fullmatch(" [1-9][0-9]{6,14}", text):
@@ -779,7 +767,7 @@ def _likeness(message: Mapping[str, Any], outgoing: Outgoing) -> Literal["all", 
     Providers cut blanks off and may replace marks (curly quotes); an account may have the words
     forgotten. What might be the text and is not surely it, is it to some extent.
     """
-    count = _code(message.get("num_media"))
+    count = whole(message.get("num_media"))
     body, wanted = _plain(words(message.get("body"))), _plain(outgoing.body)
     if count is not None and bool(count) != bool(outgoing.media):
         # An MMS that the recipient's network does not take may be made a text with a link.

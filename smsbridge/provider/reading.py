@@ -16,9 +16,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from smsbridge.core.message import storable
-from smsbridge.provider.dialect import Malformed
+from smsbridge.provider.dialect import Malformed, Response
 
-__all__ = ["at_ms", "document", "listed", "mapping", "pause_s", "words"]
+__all__ = ["at_ms", "document", "listed", "mapping", "object_in", "pause_s", "whole", "words"]
 
 _LONGEST_PAUSE_S: Final = 86400.0
 
@@ -47,6 +47,14 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def object_in(response: Response) -> dict[str, Any]:
+    """Return the object of JSON that an answer has, or an empty one, whatever came instead."""
+    try:
+        return mapping(document(response.body))
+    except Malformed:
+        return {}
+
+
 def words(value: Any) -> str:
     """Return a text of JSON, or a number as text; empty for anything else."""
     if isinstance(value, str):
@@ -54,6 +62,12 @@ def words(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else repr(value)
     return ""
+
+
+def whole(value: Any) -> int | None:
+    """Return a count or a code of up to nine digits, written as a number or as a text, or None."""
+    text = words(value).strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 def at_ms(text: str) -> int | None:

@@ -6,8 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smsbridge.provider.dialect import Malformed
-from smsbridge.provider.reading import at_ms, document, listed, mapping, pause_s, words
+from smsbridge.provider.dialect import Malformed, Response
+from smsbridge.provider.reading import (
+    at_ms,
+    document,
+    listed,
+    mapping,
+    object_in,
+    pause_s,
+    whole,
+    words,
+)
 
 
 class DocumentTests(SynchronousTestCase):
@@ -26,6 +35,19 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(listed([1]), [1])
         for value in (None, "text", 1):
             self.assertEqual((mapping(value), listed(value)), ({}, []))
+
+    def test_an_answer_without_an_object_has_an_empty_one(self) -> None:
+        """A page of a proxy or a list tells nothing, and fails nothing."""
+        self.assertEqual(object_in(Response(status=200, body=b'{"a": 1}')), {"a": 1})
+        for body in (b"", b"<html>", b"[1]", b"\xff"):
+            self.assertEqual(object_in(Response(status=502, body=body)), {})
+
+    def test_counts_and_codes_are_numbers_or_texts(self) -> None:
+        """What is too long, negative or no number is none."""
+        for value, number in ((21610, 21610), (" 4470 ", 4470), ("0", 0), (3.0, 3)):
+            self.assertEqual(whole(value), number)
+        for value in (None, "", "-1", "1.5", "1234567890", "\u0663", True, [1]):
+            self.assertIs(whole(value), None)
 
     def test_numbers_are_texts_and_texts_can_be_stored(self) -> None:
         """Providers mix the two; what no database holds is replaced."""

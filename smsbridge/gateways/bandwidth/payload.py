@@ -55,7 +55,15 @@ from smsbridge.provider.dialect import (
     Verdict,
 )
 from smsbridge.provider.reading import at_ms as read_at_ms
-from smsbridge.provider.reading import document, listed, mapping, pause_s, words
+from smsbridge.provider.reading import (
+    document,
+    listed,
+    mapping,
+    object_in,
+    pause_s,
+    whole,
+    words,
+)
 from smsbridge.provider.spelling import (
     basic,
     detail_of,
@@ -188,7 +196,7 @@ class BandwidthDialect:
 
     def answered(self, outgoing: Outgoing, step: int, response: Response) -> Verdict:
         """See `Dialect.answered`."""
-        found = _read(response)
+        found = object_in(response)
         if 200 <= response.status < 300:
             remote_id = words(found.get("id"))
             if remote_id:
@@ -371,14 +379,14 @@ class BandwidthDialect:
         rows = _rows(response)
         if rows is None:
             raise Malformed(
-                f"Bandwidth does not list its texts: {_error(response, _read(response))}"
+                f"Bandwidth does not list its texts: {_error(response, object_in(response))}"
             )
         events = tuple(_row(row) for row in rows)
         return Page(events=events, more=self._next(response))
 
     def _next(self, response: Response) -> Request | None:
         """Return the request for the page behind: the same with its token."""
-        token = words(mapping(_read(response).get("pageInfo")).get("nextPageToken"))
+        token = words(mapping(object_in(response).get("pageInfo")).get("nextPageToken"))
         if not token or response.asked is None:
             return None
         parts = urlsplit(response.asked.url)
@@ -397,14 +405,6 @@ class BandwidthDialect:
 
 
 # -- sending ---------------------------------------------------------------------------------------
-
-
-def _read(response: Response) -> Mapping[str, Any]:
-    """Return the object that an answer has, or an empty one."""
-    try:
-        return mapping(document(response.body))
-    except Malformed:
-        return {}
 
 
 def _error(response: Response, found: Mapping[str, Any]) -> str:
@@ -464,7 +464,7 @@ def _update(found: Mapping[str, Any], message: Mapping[str, Any], status: Status
             ours=sender,
             recipient=about,
         ),
-        _code(found.get("errorCode")),
+        whole(found.get("errorCode")) or 0,
         words(found.get("description")),
     )
 
@@ -490,11 +490,6 @@ def _judged(update: StatusUpdate, code: int, said: str) -> StatusUpdate:
     )
 
 
-def _code(value: Any) -> int:
-    shown = words(value).strip()
-    return int(shown) if shown.isascii() and shown.isdigit() and len(shown) < 10 else 0
-
-
 def _reason(code: int) -> str:
     if code in _REASONS:
         return _REASONS[code]
@@ -509,7 +504,7 @@ def _reason(code: int) -> str:
 
 def _rows(response: Response) -> list[Mapping[str, Any]] | None:
     """Return the rows of a list; None where the answer is no list."""
-    messages = _read(response).get("messages")
+    messages = object_in(response).get("messages")
     if response.status != 200 or not isinstance(messages, list):
         return None
     return [mapping(row) for row in messages]
@@ -544,4 +539,4 @@ def _row(row: Mapping[str, Any]) -> Event:
         ours=plus_us(words(row.get("sourceTn"))),
         recipient=plus_us(words(row.get("destinationTn"))),
     )
-    return _judged(update, _code(row.get("errorCode")), shown.lower())
+    return _judged(update, whole(row.get("errorCode")) or 0, shown.lower())

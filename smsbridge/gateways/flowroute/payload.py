@@ -51,7 +51,7 @@ from smsbridge.provider.dialect import (
     Verdict,
 )
 from smsbridge.provider.reading import at_ms as read_at_ms
-from smsbridge.provider.reading import document, listed, mapping, pause_s, words
+from smsbridge.provider.reading import document, listed, mapping, object_in, pause_s, words
 from smsbridge.provider.spelling import basic, detail_of, iso, made_id, plus_us, shown_name
 
 __all__ = ["API", "MESSAGES", "NUMBERS", "FlowrouteDialect"]
@@ -171,7 +171,7 @@ class FlowrouteDialect:
 
     def answered(self, outgoing: Outgoing, step: int, response: Response) -> Verdict:
         """See `Dialect.answered`."""
-        found = _read(response)
+        found = object_in(response)
         if 200 <= response.status < 300:
             remote_id = words(mapping(found.get("data")).get("id"))
             if remote_id:
@@ -285,7 +285,7 @@ class FlowrouteDialect:
 
     def media_listed(self, response: Response) -> Sequence[RemoteMedia]:
         """See `Dialect.media_listed`."""
-        found = _read(response)
+        found = object_in(response)
         if response.status != 200 or "data" not in found:
             raise Malformed(f"Flowroute does not list the attachments: {_error(response, found)}")
         return _media(mapping(found.get("data")), _included(found))[0]
@@ -302,9 +302,9 @@ class FlowrouteDialect:
         rows = _rows(response)
         if rows is None:
             raise Malformed(
-                f"Flowroute does not list its texts: {_error(response, _read(response))}"
+                f"Flowroute does not list its texts: {_error(response, object_in(response))}"
             )
-        included = _included(_read(response))
+        included = _included(object_in(response))
         events = tuple(event for row in rows for event in _row(line, row, included))
         more = None
         if response.asked is not None and len(rows) >= _ROWS:
@@ -321,7 +321,7 @@ class FlowrouteDialect:
         """See `Dialect.discovered`."""
         numbers = []
         for response in responses:
-            found = _read(response)
+            found = object_in(response)
             if response.status != 200 or not isinstance(found.get("data"), list):
                 raise Malformed(f"Flowroute does not list the numbers: {_error(response, found)}")
             numbers += [mapping(each) for each in listed(found.get("data"))]
@@ -331,17 +331,9 @@ class FlowrouteDialect:
 # -- answers ---------------------------------------------------------------------------------------
 
 
-def _read(response: Response) -> Mapping[str, Any]:
-    """Return the object that an answer has, or an empty one."""
-    try:
-        return mapping(document(response.body))
-    except Malformed:
-        return {}
-
-
 def _rows(response: Response) -> list[Mapping[str, Any]] | None:
     """Return the resources of a list; None where the answer is no list."""
-    data = _read(response).get("data")
+    data = object_in(response).get("data")
     if response.status != 200 or not isinstance(data, list):
         return None
     return [mapping(row) for row in data]

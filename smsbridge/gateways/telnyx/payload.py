@@ -56,7 +56,7 @@ from smsbridge.provider.dialect import (
     StatusUpdate,
     Verdict,
 )
-from smsbridge.provider.reading import at_ms, document, listed, mapping, pause_s, words
+from smsbridge.provider.reading import at_ms, document, listed, mapping, object_in, pause_s, words
 
 __all__ = ["TelnyxDialect"]
 
@@ -177,10 +177,7 @@ class TelnyxDialect:
 
     def answered(self, outgoing: Outgoing, step: int, response: Response) -> Verdict:
         """See `Dialect.answered`."""
-        try:
-            found = mapping(document(response.body))
-        except Malformed:
-            found = {}
+        found = object_in(response)
         if 200 <= response.status < 300:
             remote_id = words(mapping(found.get("data")).get("id"))
             if remote_id:
@@ -362,10 +359,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
 
 
 def _complaint(response: Response) -> str:
-    try:
-        errors = listed(mapping(document(response.body)).get("errors"))
-    except Malformed:
-        errors = []
+    errors = listed(object_in(response).get("errors"))
     said = _quoted(mapping(next(iter(errors), None)))
     return f"Telnyx answered with status {response.status}" + (f": {said}" if said else "")
 

@@ -62,7 +62,7 @@ from smsbridge.provider.dialect import (
     Verdict,
 )
 from smsbridge.provider.reading import at_ms as read_at_ms
-from smsbridge.provider.reading import document, listed, mapping, pause_s, words
+from smsbridge.provider.reading import document, listed, mapping, object_in, pause_s, words
 from smsbridge.provider.spelling import detail_of, made_id, plus_us, same_host, shown_name
 
 __all__ = ["API", "PATH", "VoipmsDialect"]
@@ -221,7 +221,7 @@ class VoipmsDialect:
 
     def answered(self, outgoing: Outgoing, step: int, response: Response) -> Verdict:
         """See `Dialect.answered`."""
-        found = _read(response)
+        found = object_in(response)
         status = words(found.get("status")).strip().lower()
         if status == "success":
             remote_id = words(found.get("sms")) or words(found.get("mms"))
@@ -433,7 +433,7 @@ class VoipmsDialect:
 
     def media_listed(self, response: Response) -> Sequence[RemoteMedia]:
         """See `Dialect.media_listed`."""
-        found = _read(response)
+        found = object_in(response)
         status = words(found.get("status"))
         if status != "success" and status not in _EMPTY:
             raise Malformed(f"VoIP.ms does not list the attachments: {_why(status, response)}")
@@ -469,7 +469,7 @@ class VoipmsDialect:
         """See `Dialect.listed`."""
         rows = _rows(response)
         if rows is None:
-            status = words(_read(response).get("status"))
+            status = words(object_in(response).get("status"))
             raise Malformed(f"VoIP.ms does not list its texts: {_why(status, response)}")
         events = tuple(self._row(row) for row in rows)
         return Page(events=events, more=self._more(line, response, rows))
@@ -526,7 +526,7 @@ class VoipmsDialect:
         """See `Dialect.discovered`; the sub accounts' passwords are left where they are."""
         answers = []
         for response in responses:
-            found = _read(response)
+            found = object_in(response)
             status = words(found.get("status"))
             if status != "success" and status not in _EMPTY:
                 raise Malformed(f"VoIP.ms does not list the numbers: {_why(status, response)}")
@@ -547,17 +547,9 @@ class VoipmsDialect:
 # -- answers ---------------------------------------------------------------------------------------
 
 
-def _read(response: Response) -> Mapping[str, Any]:
-    """Return the object that an answer has, or an empty one."""
-    try:
-        return mapping(document(response.body))
-    except Malformed:
-        return {}
-
-
 def _rows(response: Response) -> list[Mapping[str, Any]] | None:
     """Return the rows of a list; None where the answer is no list."""
-    found = _read(response)
+    found = object_in(response)
     status = words(found.get("status"))
     if status in _EMPTY:
         return []

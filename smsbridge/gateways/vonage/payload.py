@@ -41,7 +41,6 @@ import hashlib
 import hmac
 import json
 import re
-from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
@@ -73,7 +72,8 @@ from smsbridge.provider.dialect import (
     StatusUpdate,
     Verdict,
 )
-from smsbridge.provider.reading import at_ms, document, listed, mapping, words
+from smsbridge.provider.reading import at_ms, document, listed, mapping, object_in, words
+from smsbridge.provider.spelling import basic
 
 __all__ = ["VonageDialect", "bare", "message_type", "plus", "signature"]
 
@@ -106,8 +106,7 @@ class VonageDialect:
         self._sms_api = config.base_url or _SMS_API
         self._messages_api = config.base_url or _MESSAGES_API
         self._private_key = read_private_key(config.private_key) if config.private_key else None
-        pair = f"{config.api_key}:{config.api_secret}".encode()
-        self._basic = {"Authorization": f"Basic {b64encode(pair).decode('ascii')}"}
+        self._basic = basic(config.api_key, config.api_secret)
 
     # -- sending
 
@@ -199,10 +198,7 @@ class VonageDialect:
 
     def answered(self, outgoing: Outgoing, step: int, response: Response) -> Verdict:
         """See `Dialect.answered`."""
-        try:
-            found = mapping(document(response.body))
-        except Malformed:
-            found = {}
+        found = object_in(response)
         if not 200 <= response.status < 300:
             return codes.problem(response, found)
         if outgoing.media:
