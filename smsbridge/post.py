@@ -36,7 +36,7 @@ from zope.interface import implementer
 
 from smsbridge.outside import NotAllowed, Outside, Resolve, is_allowed
 
-__all__ = ["Answer", "Forbidden", "NoAnswer", "Post", "Poster", "Resolve"]
+__all__ = ["Answer", "Body", "Forbidden", "NoAnswer", "Post", "Poster", "Resolve"]
 
 _CONNECT_TIMEOUT_S: Final = 10.0
 _MOST_ANSWER_BYTES: Final = 4096
@@ -142,7 +142,7 @@ class Poster:
             sent.setRawHeaders(name, [value])
         try:
             response = await self._agent(private_too).request(
-                b"POST", url.encode("ascii"), sent, _Body(body)
+                b"POST", url.encode("ascii"), sent, Body(body)
             )
             return Answer(
                 response.code,
@@ -213,7 +213,7 @@ class _Judged:
 
 
 @implementer(IBodyProducer)
-class _Body:
+class Body:
     """A body that is in memory and written at once."""
 
     def __init__(self, data: bytes) -> None:

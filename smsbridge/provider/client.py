@@ -18,13 +18,12 @@ from typing import Protocol as TypingProtocol
 from urllib.parse import urlsplit
 
 from attrs import define
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TooSlow
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
-    IConsumer,
     IHandshakeListener,
     IProtocol,
     IProtocolFactory,
@@ -37,10 +36,11 @@ from twisted.web._newclient import RequestNotSent
 from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from smsbridge import __version__
+from smsbridge.post import Body
 from smsbridge.provider.dialect import Request, Response
 
 __all__ = ["Ask", "Client", "NoAnswer", "NotSent"]
@@ -135,7 +135,7 @@ class Client:
                 request.method.encode("ascii"),
                 url,
                 headers,
-                _Body(request.body) if request.body or request.method != "GET" else None,
+                Body(request.body) if request.body or request.method != "GET" else None,
             )
         except ValueError:
             # Not in the error's words: they may have the address, and that may have a password.
@@ -244,29 +244,6 @@ class _Handshake(Protocol):
         transport: Any = self.transport
         if transport is not None:
             transport.abortConnection()
-
-
-@implementer(IBodyProducer)
-class _Body:
-    """A body that is in memory and written at once."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.length = len(data)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Write everything."""
-        consumer.write(self._data)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Do nothing: everything is written already."""
-
-    def resumeProducing(self) -> None:
-        """Do nothing: everything is written already."""
-
-    def stopProducing(self) -> None:
-        """Do nothing: everything is written already."""
 
 
 class _TooLarge(Exception):

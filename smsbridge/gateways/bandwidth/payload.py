@@ -223,11 +223,7 @@ class BandwidthDialect:
         if response.status == 429:
             return verdicts.throttled(pause_s(response.headers), detail=detail)
         if 300 <= response.status < 400:
-            return verdicts.misconfigured(
-                "not-permitted",
-                f"Bandwidth sends us elsewhere ({detail}); look at 'base_url'.",
-                detail=detail,
-            )
+            return verdicts.elsewhere("Bandwidth", detail=detail)
         if 400 <= response.status < 500 and response.status != 408:
             return _refusal(outgoing, found, detail)
         return verdicts.unknown(detail=detail)

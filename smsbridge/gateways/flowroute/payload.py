@@ -194,11 +194,7 @@ class FlowrouteDialect:
         if response.status == 503:
             return verdicts.unavailable(pause_s(response.headers), detail=detail)
         if 300 <= response.status < 400:
-            return verdicts.misconfigured(
-                "not-permitted",
-                f"Flowroute sends us elsewhere ({detail}); look at 'base_url'.",
-                detail=detail,
-            )
+            return verdicts.elsewhere("Flowroute", detail=detail)
         if 400 <= response.status < 500 and response.status != 408:
             return _refusal(outgoing, detail)
         return verdicts.unknown(detail=detail)

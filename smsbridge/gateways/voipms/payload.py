@@ -564,12 +564,7 @@ def _not_json(response: Response) -> Verdict:
     if response.headers.get("cf-mitigated"):
         return verdicts.unavailable(detail=detail_of(detail, "challenge of the network in front"))
     if 300 <= response.status < 400:
-        return verdicts.misconfigured(
-            "not-permitted",
-            f"VoIP.ms sends us elsewhere ({detail}); 'base_url' must be the host itself, without "
-            "www.",
-            detail=detail,
-        )
+        return verdicts.elsewhere("VoIP.ms", detail=detail)
     if response.status in (401, 403, 404, 405):
         return verdicts.misconfigured(
             "not-permitted",
