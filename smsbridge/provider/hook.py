@@ -95,7 +95,15 @@ class HookResource(Resource):
         return NOT_DONE_YET
 
     def _deal_with(self, request: Request, hook: Hook) -> None:
-        events = self._events(hook)
+        try:
+            events = self._events(hook)
+        except Exception:
+            # A bug of ours: what the provider says again once it is mended is not lost.
+            self.log.failure(
+                "{gateway}: a call of the provider could not be read", gateway=self._account.label
+            )
+            self._unavailable(request)
+            return
         if not events:
             self._succeed(request, hook)
             return
@@ -177,12 +185,6 @@ class HookResource(Resource):
                 "{gateway}: a call of the provider cannot be read and is ignored: {reason}",
                 gateway=self._account.label,
                 reason=str(e),
-            )
-            return ()
-        except Exception:
-            # One call that the dialect stumbles over must not come back for ever.
-            self.log.failure(
-                "{gateway}: a call of the provider is ignored", gateway=self._account.label
             )
             return ()
         if "delivery=" not in hook.query:

@@ -263,20 +263,29 @@ class AnswerTests(HookTestCase):
             self.assertEqual(self.answer(body), (200, b"ok"), body)
         self.assertEqual(self.inbound.inbox.asked, 0)
 
-    def test_a_stumbling_dialect_is_answered_with_success(self) -> None:
-        """Neither does a call return for ever that only we cannot read."""
+    def test_what_a_bug_of_ours_cannot_read_comes_again(self) -> None:
+        """The provider repeats it until the bug is mended, so no text is lost by it."""
 
         class Stumbling(FakeDialect):
             def events(self, hook: Hook) -> Any:
                 raise RuntimeError("a bug")
 
-            def answer(self, hook: Hook) -> Answer:
-                raise RuntimeError("another bug")
-
         self.inbound.account.dialect = Stumbling(self.inbound.config)
 
+        self.assertEqual(self.answer(text_event()), (503, b""))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_without_words_for_the_provider_it_is_a_plain_success(self) -> None:
+        """What is committed must not come again because of a bug in the answer."""
+
+        class Mute(FakeDialect):
+            def answer(self, hook: Hook) -> Answer:
+                raise RuntimeError("a bug")
+
+        self.inbound.account.dialect = Mute(self.inbound.config)
+
         self.assertEqual(self.answer(text_event()), (200, b""))
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_other_answers_are_the_providers(self) -> None:
         """Status, type and body are what the dialect says; a 204 has no body."""
