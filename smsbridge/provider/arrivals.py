@@ -168,6 +168,7 @@ class Arrivals:
                 dedup_key=received.remote_id,
                 dedup_for_s=REMEMBERED_S,
                 sent_at_ms=received.sent_at_ms,
+                word_handled=bool(received.opt_out),
             )
         )
         accepting.addErrback(self._refused)

@@ -431,6 +431,7 @@ class Enclosures:
                 dedup_for_s=REMEMBERED_S,
                 sent_at_ms=received.sent_at_ms,
                 media=media,
+                word_handled=bool(received.opt_out),
             )
         )
 

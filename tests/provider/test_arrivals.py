@@ -157,6 +157,14 @@ class OptOutTests(ArrivalsTestCase):
         self.assertEqual(self.inbound.opt_outs.listed()[0].source, "provider")
         self.assertEqual(len(self.inbox.messages), 1)
 
+    def test_the_bridge_does_not_answer_for_the_provider(self) -> None:
+        """A word that the provider dealt with is no word for us, on no line."""
+        self.take(text("t1", opt_out="help"))
+        self.take(text("t2"))
+
+        handled = [message.word_handled for message in self.inbox.messages]
+        self.assertEqual(handled, [True, False])
+
     def test_a_start_takes_it_back(self) -> None:
         """Afterwards texts may go out again; a question for help changes nothing."""
         self.take(text("t1", opt_out="stop"))
