@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 from click.testing import CliRunner
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from smsbridge import gateways
 from smsbridge.cli.simulate import simulate
@@ -20,16 +22,14 @@ from smsbridge.provider.dialect import Response
 from smsbridge.provider.simulator import cli
 from smsbridge.provider.simulator.console import (
     COMMANDS,
-    CommandError,
-    Prompt,
-    ScriptError,
-    parse,
-    perform,
+    DoubleStage,
+    prompt_of,
     run_line,
 )
 from smsbridge.provider.simulator.mirror import DoubleText
 from smsbridge.provider.simulator.server import ProviderDouble
 from smsbridge.provider.simulator.texts import configured
+from smsbridge.simulation import CommandError, ScriptError, parse, perform
 from tests.provider.fake_mirror import FakeMirror
 from tests.provider.fakes import FACTORY, OURS, THEIRS
 
@@ -139,7 +139,7 @@ class ConsoleTests(SynchronousTestCase):
     def test_prompt_carries_lines_out_until_quit(self) -> None:
         """What is typed is done, what happens is shown, and quit ends it once."""
         over: list[bool] = []
-        prompt = Prompt(self.double, lambda: over.append(True))
+        prompt = prompt_of(self.double, lambda: over.append(True))
         transport = StringTransport()
         prompt.makeConnection(transport)
 
@@ -154,11 +154,14 @@ class ConsoleTests(SynchronousTestCase):
         """A script goes on when something happened, and ends with quit."""
         steps = parse(
             f"# a comment\nreceive {THEIRS} {OURS} hi\nuntil heard 1\nwait 2\nexpect arrived 1\n"
-            "quit\nexpect arrived 9\n"
+            "quit\nexpect arrived 9\n",
+            COMMANDS,
         )
         shown: list[str] = []
 
-        running = Deferred.fromCoroutine(perform(self.clock, self.double, steps, shown.append))
+        running = Deferred.fromCoroutine(
+            perform(self.clock, DoubleStage(self.double), steps, shown.append)
+        )
         self.assertNoResult(running)
         self.clock.advance(2)
 
@@ -171,16 +174,21 @@ class ConsoleTests(SynchronousTestCase):
             ("\nexpect sent 1\n", "line 2: expected sent 1, found 0"),
             ("until sent 1 1\n", "line 1: waited 1 s in vain"),
             ("wait long\n", "line 1: give the seconds"),
-            ("expect sent\n", "line 1: give what happens"),
+            ("expect sent\n", "line 1: give what is counted"),
         ):
             running = Deferred.fromCoroutine(
-                perform(self.clock, self.double, parse(source), lambda line: None)
+                perform(
+                    self.clock,
+                    DoubleStage(self.double),
+                    parse(source, COMMANDS),
+                    lambda line: None,
+                )
             )
             self.clock.pump([0.05] * 30)
             failure = self.failureResultOf(running, ScriptError)
             self.assertIn(words, str(failure.value))
         with self.assertRaises(ScriptError):
-            parse("fly\n")
+            parse("fly\n", COMMANDS)
 
 
 class AccountTests(SynchronousTestCase):
@@ -252,3 +260,39 @@ class AccountTests(SynchronousTestCase):
         self.assertEqual((unknown.exit_code, wrong.exit_code), (2, 2))
         self.assertIn("twilio", unknown.output)
         self.assertIn("there is no command 'fly'", wrong.output)
+
+
+class ServeTests(TestCase):
+    """The command as it runs."""
+
+    def setUp(self) -> Any:
+        """Find a port that nobody uses just now, and one that somebody does."""
+        clock: Any = reactor
+        self.taken = clock.listenTCP(0, Factory(), interface="127.0.0.1")
+        self.addCleanup(self.taken.stopListening)
+        free = clock.listenTCP(0, Factory(), interface="127.0.0.1")
+        self.port = free.getHost().port
+        return free.stopListening()
+
+    async def run_script(self, source: str, port: int) -> None:
+        """Play a provider until the script is over."""
+        account = cli.sample_account("telnyx", (OURS,), "", port)
+        await cli.serve(reactor, account, parse(source, COMMANDS), quiet=True)
+
+    async def test_script_is_performed_and_ends_it(self) -> None:
+        """A script that quits leaves nothing behind."""
+        await self.run_script("expect sent 0\nquit\n", self.port)
+
+    async def test_script_that_is_not_met_ends_with_a_sentence(self) -> None:
+        """The command's exit says which line it was."""
+        with self.assertRaises(SystemExit) as caught:
+            await self.run_script("expect sent 1\n", self.port)
+
+        self.assertEqual(str(caught.exception), "script: line 1: expected sent 1, found 0")
+
+    async def test_port_that_is_taken_is_told(self) -> None:
+        """With what to do about it."""
+        with self.assertRaises(SystemExit) as caught:
+            await self.run_script("quit\n", self.taken.getHost().port)
+
+        self.assertIn("choose another --port", str(caught.exception))

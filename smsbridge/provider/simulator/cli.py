@@ -15,9 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
 from smsbridge import config
-from smsbridge.provider.simulator.console import Prompt, ScriptError, Step, parse, perform
+from smsbridge.provider.simulator.console import COMMANDS, DoubleStage, prompt_of
 from smsbridge.provider.simulator.server import ProviderDouble
 from smsbridge.provider.simulator.texts import configured
+from smsbridge.simulation import ScriptError, Step, perform, steps_in
 
 __all__ = ["PROVIDERS", "Account", "account_of", "provider", "sample_account", "section"]
 
@@ -138,20 +139,6 @@ def section(account: Account, values: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _steps(path: str) -> list[Step] | None:
-    if not path:
-        return None
-    try:
-        with click.open_file(path, encoding="utf-8") as file:
-            return parse(file.read())
-    except OSError as error:
-        raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--script") from None
-    except UnicodeDecodeError:
-        raise click.BadParameter(f"{path} is not UTF-8 text", param_hint="--script") from None
-    except ScriptError as error:
-        raise click.BadParameter(f"{path}: {error}", param_hint="--script") from None
-
-
 @click.command()
 @click.argument("name", type=click.Choice(PROVIDERS), metavar="NAME")
 @click.option("--port", type=click.IntRange(1, 65535), help=f"Where to listen; {_PORT} by default.")
@@ -188,7 +175,7 @@ def provider(
     it. In a terminal a prompt drives it: type help there. The last two digits of a recipient's
     number decide what goes wrong: type numbers.
     """
-    steps = _steps(script)
+    steps = steps_in(script, COMMANDS) if script else None
     if config_path is not None:
         account = account_of(config_path, label, name)
         account = evolve(
@@ -256,10 +243,10 @@ async def serve(
         if sys.stdin.isatty() and steps is None:
             from twisted.internet.stdio import StandardIO
 
-            StandardIO(Prompt(double, stop), reactor=reactor)
+            StandardIO(prompt_of(double, stop), reactor=reactor)
         if steps is not None:
             try:
-                if await perform(reactor, double, steps, click.echo):
+                if await perform(reactor, DoubleStage(double), steps, click.echo):
                     return
             except ScriptError as error:
                 raise SystemExit(f"script: {error}") from None

@@ -1,26 +1,15 @@
 """
 What a person or a script can tell a played provider to do: lines in, lines out.
 
-In a script there are four words more::
-
-    # a comment
-    wait 2.5                    let seconds pass
-    until sent 1 30             wait until something happened so often, at most 30 s
-    expect refused 0            stop with an error unless it happened so often
-    quit                        end; without it the provider plays on
+Prompt and scripts themselves are in `smsbridge.simulation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, get_args
+from collections.abc import Callable, Mapping
+from typing import Final, get_args
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import connectionDone
-from twisted.internet.task import deferLater
-from twisted.protocols.basic import LineOnlyReceiver
-from twisted.python.failure import Failure
 
 from smsbridge.core.message import Status
 from smsbridge.errors import REASONS
@@ -28,21 +17,11 @@ from smsbridge.provider.simulator.behaviors import BEHAVIORS
 from smsbridge.provider.simulator.mirror import DoubleText, Fault
 from smsbridge.provider.simulator.pictures import picture
 from smsbridge.provider.simulator.server import ORDERS, ProviderDouble
+from smsbridge.simulation import CommandError, Prompt
 
-__all__ = ["CommandError", "Prompt", "ScriptError", "Step", "parse", "perform", "run_line"]
+__all__ = ["COMMANDS", "DoubleStage", "prompt_of", "run_line"]
 
-GREETING: Final = "Type help for what you can do, quit to stop."
 _FAULTS: Final[tuple[str, ...]] = (*get_args(Fault), *ORDERS, "media")
-_POLL_S: Final = 0.05
-_PATIENCE_S: Final = 60.0
-
-
-class CommandError(Exception):
-    """A line that cannot be carried out; the text tells a person what to do."""
-
-
-class ScriptError(Exception):
-    """A line of a script that is wrong or was not met; the text names the line."""
 
 
 @frozen
@@ -131,7 +110,7 @@ def _status(double: ProviderDouble, rest: str) -> list[str]:
     if not double.mirror.statuses:
         raise CommandError("this provider does not tell what becomes of texts")
     text.status, text.reason = status, reason
-    Deferred.fromCoroutine(double.report(text, status))
+    double.begin(double.report(text, status))
     return []
 
 
@@ -230,139 +209,30 @@ def _help(name: str) -> list[str]:
     ]
 
 
-# -- at a terminal ---------------------------------------------------------------------------------
+# -- who drives it ---------------------------------------------------------------------------------
 
 
-class Prompt(LineOnlyReceiver):
-    """
-    Read commands and show what happens, until ``quit`` or the end of the input.
-
-    :param on_quit: called once.
-    """
-
-    delimiter = b"\n"
-    MAX_LENGTH = 65536
-
-    def __init__(self, double: ProviderDouble, on_quit: Callable[[], None]) -> None:
-        self._double = double
-        self._on_quit = on_quit
-        self._over = False
-
-    def connectionMade(self) -> None:
-        """Greet."""
-        self._double.told = self._happened
-        self._show([GREETING])
-
-    def lineReceived(self, line: bytes) -> None:
-        """Carry out a line."""
-        text = line.decode("utf-8", "replace").strip()
-        if text in ("quit", "exit"):
-            self._quit()
-            return
-        try:
-            self._show(run_line(self._double, text) if text else [])
-        except CommandError as error:
-            self._show([str(error)])
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """End with the input."""
-        self._quit()
-
-    def _happened(self, sentence: str) -> None:
-        if self.transport is not None:
-            self.transport.write(f"\r{sentence}\n> ".encode("utf-8", "replace"))
-
-    def _show(self, lines: Sequence[str]) -> None:
-        if self.transport is not None:
-            text = "".join(f"{line}\n" for line in lines)
-            self.transport.write(f"{text}> ".encode("utf-8", "replace"))
-
-    def _quit(self) -> None:
-        if not self._over:
-            self._over = True
-            self._on_quit()
-
-
-# -- from a file -----------------------------------------------------------------------------------
+def prompt_of(double: ProviderDouble, on_quit: Callable[[], None]) -> Prompt:
+    """Return the prompt of a played provider, which tells what happens."""
+    prompt = Prompt(lambda line: run_line(double, line), on_quit)
+    double.told = prompt.tell
+    return prompt
 
 
 @frozen
-class Step:
-    """A line of a script that does something."""
+class DoubleStage:
+    """What a script is performed on; see `smsbridge.simulation.Stage`."""
 
-    number: int
-    text: str
+    double: ProviderDouble
 
+    def run_line(self, line: str) -> list[str]:
+        """See `Stage.run_line`."""
+        return run_line(self.double, line)
 
-def parse(source: str) -> list[Step]:
-    """
-    Read a script, so that a wrong word is found before anything runs.
+    def count(self, name: str) -> int:
+        """See `Stage.count`; what never happened was counted nought times."""
+        return self.double.counts[name]
 
-    :raises ScriptError: a line starts with no known word.
-    """
-    steps = []
-    for number, raw in enumerate(source.splitlines(), 1):
-        text = raw.strip()
-        if not text or text.startswith("#"):
-            continue
-        word = text.split()[0]
-        if word not in COMMANDS and word not in ("wait", "until", "expect", "quit"):
-            raise ScriptError(f"line {number}: there is no command {word!r}")
-        steps.append(Step(number, text))
-    return steps
-
-
-async def perform(
-    clock: Any, double: ProviderDouble, steps: Sequence[Step], show: Callable[[str], None]
-) -> bool:
-    """
-    Perform a script; returns whether it ended with ``quit``.
-
-    :raises ScriptError: a line cannot be performed, or an expectation is not met.
-    """
-    for step in steps:
-        word, *words = step.text.split()
-        try:
-            if word == "quit":
-                return True
-            if word == "wait":
-                await deferLater(clock, _seconds(words))
-            elif word == "until":
-                await _until(clock, double, words)
-            elif word == "expect":
-                name, count = _counter(words)
-                if double.counts[name] != count:
-                    raise CommandError(f"expected {name} {count}, found {double.counts[name]}")
-            else:
-                for line in run_line(double, step.text):
-                    show(line)
-        except CommandError as error:
-            raise ScriptError(f"line {step.number}: {error}") from None
-    return False
-
-
-def _seconds(words: Sequence[str]) -> float:
-    try:
-        (word,) = words
-        seconds = float(word)
-    except ValueError:
-        raise CommandError("give the seconds, for example: wait 2.5") from None
-    if not 0 <= seconds < 1e9:
-        raise CommandError("give the seconds, for example: wait 2.5")
-    return seconds
-
-
-def _counter(words: Sequence[str]) -> tuple[str, int]:
-    if len(words) != 2 or not words[1].isdecimal():
-        raise CommandError("give what happens and how often, for example: expect sent 1")
-    return words[0], int(words[1])
-
-
-async def _until(clock: Any, double: ProviderDouble, words: Sequence[str]) -> None:
-    name, count = _counter(words[:2])
-    patience_s = _seconds(words[2:]) if words[2:] else _PATIENCE_S
-    deadline_s = clock.seconds() + patience_s
-    while double.counts[name] < count:
-        if clock.seconds() >= deadline_s:
-            raise CommandError(f"waited {patience_s:g} s in vain until {name} {count}")
-        await deferLater(clock, _POLL_S)
+    def moments(self) -> Mapping[str, Callable[[], bool]]:
+        """See `Stage.moments`."""
+        return {}

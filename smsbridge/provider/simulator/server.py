@@ -9,11 +9,10 @@ Nothing is kept on disk, and no text is ever really sent.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 from twisted.application.service import Service
@@ -44,6 +43,7 @@ from smsbridge.provider.simulator.mirror import (
     Wrong,
 )
 from smsbridge.provider.simulator.texts import Texts
+from smsbridge.provider.spelling import without_credentials
 
 __all__ = ["ORDERS", "Called", "ProviderDouble", "Timing"]
 
@@ -221,7 +221,7 @@ class ProviderDouble(Service):
         if self._client is not None:
             await self._client.close()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
         """Let something happen by itself."""
         task = Deferred.fromCoroutine(work)
 
@@ -334,7 +334,7 @@ class ProviderDouble(Service):
                 await self._carry(text, behavior, 0.0)
         else:
             for text in texts:
-                self._start(self._carry(text, behavior, self.timing.status_s))
+                self.begin(self._carry(text, behavior, self.timing.status_s))
         if behavior.answer != "given":
             self.counts["cut"] += 1
             self.told(f"text {first.remote_id} taken, and {behavior.answer} for an answer")
@@ -486,7 +486,7 @@ class ProviderDouble(Service):
         if not self.hook:
             return
         for request in self.mirror.arrival(evolve(text, created_at_ms=self._now_ms()), self.hook):
-            self._start(self._told(f"text {text.remote_id} from {text.sender}", request))
+            self.begin(self._told(f"text {text.remote_id} from {text.sender}", request))
 
     async def _told(self, what: str, request: Request) -> None:
         await self._call(what, request)
@@ -517,21 +517,13 @@ class ProviderDouble(Service):
 
 def _with_header(request: Request) -> Request:
     """Turn credentials in an address into a header, as whoever calls it must."""
-    parts = urlsplit(request.url)
-    user_info, separator, host = parts.netloc.rpartition("@")
-    if not separator:
-        return request
-    user, _, password = user_info.partition(":")
-    word = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
-    return evolve(
-        request,
-        url=parts._replace(netloc=host).geturl(),
-        headers={"Authorization": f"Basic {word}", **request.headers},
-    )
+    url, login = without_credentials(request.url)
+    return evolve(request, url=url, headers={**login, **request.headers}) if login else request
 
 
 def _sent(text: DoubleText) -> str:
-    more = f" with {len(text.media)} attachments" if text.media else ""
+    count = len(text.media)
+    more = f" with {count} attachment{'s' if count > 1 else ''}" if count else ""
     return (
         f"text {text.remote_id} from {text.sender} to {', '.join(text.recipients)}{more}: "
         f"{text.body}"

@@ -30,7 +30,6 @@ from smsbridge.gateways.goip.simulator.box import Receive, UnknownLine
 from smsbridge.gateways.goip.simulator.burst import Burst
 from smsbridge.gateways.goip.simulator.commands import (
     COMMANDS,
-    CommandError,
     as_data,
     describe,
     help_text,
@@ -38,10 +37,10 @@ from smsbridge.gateways.goip.simulator.commands import (
     run_line,
 )
 from smsbridge.gateways.goip.simulator.control import ControlFactory
-from smsbridge.gateways.goip.simulator.prompt import Prompt
-from smsbridge.gateways.goip.simulator.script import ScriptError, parse, perform
+from smsbridge.gateways.goip.simulator.script import BoxStage, prompt_of
 from smsbridge.gateways.goip.simulator.settings import INSTANT, Menu, Timing, menu_tree
 from smsbridge.gateways.goip.simulator.weather import Path, Weather
+from smsbridge.simulation import CommandError, ScriptError, parse, perform
 
 SERVER = ("127.0.0.1", 44444)
 NUMBER = "+12025550123"
@@ -543,7 +542,7 @@ class PromptTests(SynchronousTestCase):
         self.rig = Rig()
         self.quits: list[None] = []
         self.transport = StringTransport()
-        self.prompt = Prompt(self.rig.box, lambda: self.quits.append(None))
+        self.prompt = prompt_of(self.rig.box, lambda: self.quits.append(None))
         self.prompt.makeConnection(self.transport)
 
     def typed(self, text: str) -> str:
@@ -573,12 +572,14 @@ class PromptTests(SynchronousTestCase):
         """quit stops the box, and the end of input after it changes nothing."""
         self.typed("quit")
         self.prompt.connectionLost()
+        self.transport.clear()
+        self.rig.send_text()
         self.assertEqual(len(self.quits), 1)
-        self.assertNotIn(self.prompt._happened, self.rig.box.journal.observers)
+        self.assertEqual(self.transport.value(), b"")
 
     def test_quiet_prompt(self) -> None:
         """A quiet prompt answers, and tells nothing by itself."""
-        prompt = Prompt(self.rig.box, lambda: None, quiet=True)
+        prompt = prompt_of(self.rig.box, lambda: None, quiet=True)
         transport = StringTransport()
         prompt.makeConnection(transport)
         transport.clear()
@@ -649,7 +650,7 @@ class ScriptTests(SynchronousTestCase):
     def perform(self, rig: Rig, source: str) -> tuple[Deferred[bool], list[str]]:
         """Start a script; returns its outcome and what it shows."""
         shown: list[str] = []
-        coroutine = perform(rig.clock, rig.box, parse(source), shown.append)
+        coroutine = perform(rig.clock, BoxStage(rig.box), parse(source, COMMANDS), shown.append)
         return Deferred.fromCoroutine(coroutine), shown
 
     def test_runs_to_quit(self) -> None:
@@ -677,7 +678,8 @@ class ScriptTests(SynchronousTestCase):
         """What is not met or wrong stops the script and says where."""
         for source, words in (
             ("status\nexpect lost 1", "line 2: expected lost 1, found 0"),
-            ("expect love 1", "line 1: give a counter"),
+            ("expect love 1", "line 1: there is no counter 'love'; counters: "),
+            ("expect lost", "line 1: give what is counted"),
             ("wait", "line 1: give the seconds"),
             ("wait nan", "line 1: give the seconds"),
             ("until radiated 1 0", "in vain"),
@@ -689,7 +691,7 @@ class ScriptTests(SynchronousTestCase):
 
     def test_unknown_word_is_found_before_anything_runs(self) -> None:
         """A script with a wrong word does not start."""
-        error = self.assertRaises(ScriptError, parse, "status\nfly")
+        error = self.assertRaises(ScriptError, parse, "status\nfly", COMMANDS)
         self.assertEqual(str(error), "line 2: there is no command 'fly'")
 
 

@@ -18,11 +18,10 @@ from twisted.internet.error import CannotListenError
 
 from smsbridge.gateways.goip.codec import InvalidCommand
 from smsbridge.gateways.goip.simulator.box import SimulatedBox
-from smsbridge.gateways.goip.simulator.commands import describe
+from smsbridge.gateways.goip.simulator.commands import COMMANDS, describe
 from smsbridge.gateways.goip.simulator.control import ControlFactory
 from smsbridge.gateways.goip.simulator.journal import Happening
-from smsbridge.gateways.goip.simulator.prompt import Prompt
-from smsbridge.gateways.goip.simulator.script import ScriptError, Step, parse, perform
+from smsbridge.gateways.goip.simulator.script import BoxStage, prompt_of
 from smsbridge.gateways.goip.simulator.settings import (
     DEFAULT_MENU,
     DEMO_TIMING,
@@ -36,6 +35,7 @@ from smsbridge.gateways.goip.simulator.settings import (
     menu_tree,
     numbered_lines,
 )
+from smsbridge.simulation import ScriptError, Step, perform, steps_in
 
 PACES = {"real": Timing(), "brisk": DEMO_TIMING, "instant": INSTANT}
 
@@ -45,7 +45,7 @@ class Invocation:
     """What the command line asked for."""
 
     settings: BoxSettings
-    steps: tuple[Step, ...] | None
+    steps: list[Step] | None
     control: tuple[str, str] | None
     quiet: bool
     interactive: bool
@@ -112,20 +112,6 @@ def _menu(entries: tuple[str, ...]) -> dict[str, Menu]:
         return menu_tree(pairs)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--ussd") from None
-
-
-def _steps(path: str | None) -> tuple[Step, ...] | None:
-    if path is None:
-        return None
-    try:
-        with click.open_file(path, encoding="utf-8") as file:
-            return tuple(parse(file.read()))
-    except OSError as error:
-        raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--script") from None
-    except UnicodeDecodeError:
-        raise click.BadParameter(f"{path} is not UTF-8 text", param_hint="--script") from None
-    except ScriptError as error:
-        raise click.BadParameter(f"{path}: {error}", param_hint="--script") from None
 
 
 @click.command("goip", context_settings={"show_default": True})
@@ -304,7 +290,7 @@ def _invocation(options: dict[str, Any]) -> Invocation:
         raise click.UsageError(str(error)) from None
     return Invocation(
         settings=settings,
-        steps=_steps(options["script"]),
+        steps=None if options["script"] is None else steps_in(options["script"], COMMANDS),
         control=options["control"],
         quiet=options["quiet"],
         interactive=sys.stdin.isatty() and options["script"] != "-",
@@ -347,10 +333,10 @@ async def serve(reactor: Any, invocation: Invocation) -> None:
         if invocation.interactive:
             from twisted.internet.stdio import StandardIO
 
-            StandardIO(Prompt(box, stop, quiet=invocation.quiet), reactor=reactor)
+            StandardIO(prompt_of(box, stop, quiet=invocation.quiet), reactor=reactor)
         if invocation.steps is not None:
             try:
-                if await perform(reactor, box, invocation.steps, click.echo):
+                if await perform(reactor, BoxStage(box), invocation.steps, click.echo):
                     return
             except ScriptError as error:
                 raise SystemExit(f"script: {error}") from None

@@ -26,12 +26,9 @@ from smsbridge.gateways.goip.simulator.journal import (
     UssdAsked,
 )
 from smsbridge.gateways.goip.simulator.settings import Span
+from smsbridge.simulation import CommandError
 
 Result = dict[str, Any]
-
-
-class CommandError(Exception):
-    """A command that cannot be carried out; the text tells a person what to do."""
 
 
 REQUIRED = object()

@@ -19,8 +19,9 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from smsbridge.gateways.goip.simulator.box import Box
-from smsbridge.gateways.goip.simulator.commands import CommandError, as_data, run
+from smsbridge.gateways.goip.simulator.commands import as_data, run
 from smsbridge.gateways.goip.simulator.journal import Happening
+from smsbridge.simulation import CommandError
 
 
 class ControlProtocol(LineOnlyReceiver):

@@ -1,140 +1,69 @@
 """
-Run a simulated box from a file: the prompt's commands, and words that wait and check.
+What a person at a terminal or a script can do to a simulated box; see `smsbridge.simulation`.
 
-::
-
-    # a comment
-    until registered            wait until every line is registered (at most 60 s, or N seconds)
-    in 1 +12025550123 hello     any command of the prompt
-    until radiated 1 30         wait until a text was sent, at most 30 s
-    wait 2.5                    let seconds pass
-    expect lost 0               stop with an error unless this counter has this value
-    quit                        switch the box off; without it the box runs on
+A script can wait for two things more: ``until registered`` (every line is) and ``until burst`` (it
+is over).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
-import attrs
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+from attrs import frozen
 
 from smsbridge.gateways.goip.simulator.box import Box
-from smsbridge.gateways.goip.simulator.commands import COMMANDS, CommandError, run_line
+from smsbridge.gateways.goip.simulator.commands import describe, help_text, run_line
+from smsbridge.gateways.goip.simulator.journal import Happening
+from smsbridge.simulation import CommandError, Prompt
 
-_POLL_S = 0.05
-_PATIENCE_S = 60.0
-
-
-class ScriptError(Exception):
-    """A line of a script that is wrong or was not met; the text names the line."""
+__all__ = ["BoxStage", "prompt_of"]
 
 
-@attrs.frozen
-class Step:
-    """A line of a script that does something."""
-
-    number: int
-    text: str
-
-
-def parse(source: str) -> list[Step]:
+def prompt_of(box: Box, on_quit: Callable[[], None], *, quiet: bool = False) -> Prompt:
     """
-    Read a script, so that a wrong word is found before anything runs.
+    Return the prompt of a box.
 
-    :raises ScriptError: for a line that starts with no known word.
+    :param quiet: nothing is told that was not asked for.
     """
-    steps = []
-    for number, raw in enumerate(source.splitlines(), 1):
-        text = raw.strip()
-        if not text or text.startswith("#"):
-            continue
-        word = text.split()[0]
-        if word not in COMMANDS and word not in ("wait", "until", "expect", "quit"):
-            raise ScriptError(f"line {number}: there is no command {word!r}")
-        steps.append(Step(number, text))
-    return steps
+
+    def carry_out(line: str) -> list[str]:
+        word, *words = line.split()
+        return help_text(words) if word in ("help", "?") else run_line(box, line)
+
+    def tell(happening: Happening) -> None:
+        sentence = describe(happening)
+        if sentence is not None:
+            prompt.tell(sentence)
+
+    prompt = Prompt(carry_out, on_quit)
+    if not quiet:
+        box.journal.observers.append(tell)
+    return prompt
 
 
-async def perform(
-    clock: IReactorTime, box: Box, steps: Sequence[Step], show: Callable[[str], None]
-) -> bool:
-    """
-    Perform a script; returns whether it ended with ``quit``.
+@frozen
+class BoxStage:
+    """What a script is performed on; see `smsbridge.simulation.Stage`."""
 
-    :raises ScriptError: when a line cannot be performed or an expectation is not met.
-    """
-    for step in steps:
-        words = step.text.split()
-        try:
-            if words[0] == "quit":
-                return True
-            if words[0] == "wait":
-                await deferLater(clock, _seconds(words[1:]))
-            elif words[0] == "until":
-                await _until(clock, box, words[1:])
-            elif words[0] == "expect":
-                _expect(box, words[1:])
-            else:
-                for line in run_line(box, step.text):
-                    show(line)
-        except CommandError as error:
-            raise ScriptError(f"line {step.number}: {error}") from None
-    return False
+    box: Box
 
+    def run_line(self, line: str) -> list[str]:
+        """See `Stage.run_line`."""
+        return run_line(self.box, line)
 
-def _seconds(words: Sequence[str]) -> float:
-    try:
-        (word,) = words
-        seconds = float(word)
-    except ValueError:
-        raise CommandError("give the seconds, for example: wait 2.5") from None
-    if not 0 <= seconds < 1e9:
-        raise CommandError("give the seconds, for example: wait 2.5")
-    return seconds
+    def count(self, name: str) -> int:
+        """See `Stage.count`."""
+        counters = self.box.journal.counters()
+        if name not in counters:
+            raise CommandError(f"there is no counter {name!r}; counters: {', '.join(counters)}")
+        return counters[name]
 
+    def moments(self) -> Mapping[str, Callable[[], bool]]:
+        """See `Stage.moments`."""
+        return {"registered": self._registered, "burst": self._burst_over}
 
-async def _until(clock: IReactorTime, box: Box, words: Sequence[str]) -> None:
-    if words and words[0] == "registered":
-        rest = words[1:]
+    def _registered(self) -> bool:
+        return all(channel.registered for channel in self.box.channels)
 
-        def reached() -> bool:
-            return all(channel.registered for channel in box.channels)
-
-    elif words and words[0] == "burst":
-        rest = words[1:]
-
-        def reached() -> bool:
-            return box.burst is not None and box.burst.finished_at_s is not None
-
-    else:
-        name, value = _counter(box, words[:2], "until")
-        rest = words[2:]
-
-        def reached() -> bool:
-            return box.journal.counters()[name] >= value
-
-    patience_s = _seconds(rest) if rest else _PATIENCE_S
-    deadline_s = clock.seconds() + patience_s
-    while not reached():
-        if clock.seconds() >= deadline_s:
-            raise CommandError(f"waited {patience_s:g} s in vain until {' '.join(words)}")
-        await deferLater(clock, _POLL_S)
-
-
-def _expect(box: Box, words: Sequence[str]) -> None:
-    name, value = _counter(box, words, "expect")
-    found = box.journal.counters()[name]
-    if found != value:
-        raise CommandError(f"expected {name} {value}, found {found}")
-
-
-def _counter(box: Box, words: Sequence[str], verb: str) -> tuple[str, int]:
-    counters = box.journal.counters()
-    if len(words) != 2 or words[0] not in counters or not words[1].isdecimal():
-        raise CommandError(
-            f"give a counter and a number, such as {verb} radiated 1; "
-            f"counters: {', '.join(counters)}"
-        )
-    return words[0], int(words[1])
+    def _burst_over(self) -> bool:
+        return self.box.burst is not None and self.box.burst.finished_at_s is not None
