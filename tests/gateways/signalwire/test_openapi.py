@@ -4,101 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smsbridge.gateways.signalwire import FACTORY
-from smsbridge.gateways.signalwire.config import SignalwireGateway
 from smsbridge.gateways.signalwire.mirror import MIRROR
-from smsbridge.provider.dialect import Outgoing, OutgoingMedia, Received, Request, Response
-from smsbridge.provider.simulator.mirror import AskedDids, AskedList, AskedSend, Call
-from smsbridge.provider.simulator.texts import Texts, configured
 from tests.openapi_facts import Described
-from tests.provider.contract import NOW_MS, OURS, THEIRS, call_of, many
-
-DESCRIBED = Described(Path(__file__).parent / "openapi.json")
+from tests.provider.laml_published import Published
 
 
-class RequestsTests(SynchronousTestCase):
-    """Requests of the dialect and answers of the mirror."""
+class RequestsTests(Published, SynchronousTestCase):
+    """SignalWire's own description."""
 
-    def setUp(self) -> None:
-        """Build both sides."""
-        config: SignalwireGateway = configured(FACTORY.config_class, MIRROR.sample)
-        self.dialect = FACTORY.dialect(config)
-        self.mirror = MIRROR(config)
-        self.line = FACTORY.line_class(label="main", gateway="work", number=OURS)
-        self.texts = Texts(self.mirror)
-
-    def outgoing(self, body: str, media: int = 0, callback: str = "") -> Outgoing:
-        """Return a text to send."""
-        return Outgoing(
-            delivery_id="0198c0de.1",
-            line=self.line,
-            sender=OURS,
-            recipients=(THEIRS,),
-            body=body,
-            media=tuple(
-                OutgoingMedia(
-                    url=f"https://sms.example.org/media/{n}.png", content_type="image/png"
-                )
-                for n in range(media)
-            ),
-            callback=callback,
-        )
-
-    def assert_described(self, request: Request) -> Call:
-        """Fail unless a request is as the description has it."""
-        self.assertEqual(DESCRIBED.wrong_request(request), [])
-        return call_of(request)
-
-    def assert_answer(self, request: Request, response: Response) -> None:
-        """Fail unless an answer of the mirror is as the description has it."""
-        self.assertEqual(DESCRIBED.wrong_answer(request.method, request.url, response), [])
-
-    def test_texts_are_sent_as_described(self) -> None:
-        """Whatever is written, with and without media and a status call."""
-
-        @many
-        @given(
-            body=st.text(max_size=300).filter(lambda text: text.isprintable()),
-            media=st.integers(0, 8),
-            callback=st.sampled_from(["", "https://sms.example.org/hook/work/status?delivery=1"]),
-        )
-        def check(body: str, media: int, callback: str) -> None:
-            if body or media:
-                (request,) = self.dialect.requests(self.outgoing(body, media, callback))
-                self.assert_described(request)
-
-        check()
-
-    def test_sends_are_answered_as_described(self) -> None:
-        """The id, the counts as numbers, the dates."""
-        (request,) = self.dialect.requests(self.outgoing("look", 2))
-
-        asked = self.mirror.asked(self.assert_described(request), NOW_MS)
-
-        assert isinstance(asked, AskedSend)
-        self.texts.name(asked.texts[0], NOW_MS)
-        self.assert_answer(request, self.mirror.taken(asked.texts))
-
-    def test_questions_are_asked_and_answered_as_described(self) -> None:
-        """Look-up, listing, attachments and numbers."""
-        outgoing = self.outgoing("look", 1)
-        asked = self.mirror.asked(call_of(self.dialect.requests(outgoing)[0]), NOW_MS)
-        assert isinstance(asked, AskedSend)
-        text = asked.texts[0]
-        self.texts.name(text, NOW_MS)
-        listed = self.mirror.listed(AskedList(ours=OURS, most=1), [text], more=True)
-        received = Received(remote_id=text.remote_id, ours=OURS, sender=THEIRS, body="")
-        for request, response in (
-            (self.dialect.look_up(outgoing, NOW_MS), listed),
-            (self.dialect.listing(self.line, NOW_MS, NOW_MS), listed),
-            (self.dialect.listed(self.line, listed).more, listed),
-            (self.dialect.media_list(received), self.mirror.media_list(text)),
-            *((each, self.mirror.dids(AskedDids(), (OURS,))) for each in self.dialect.discover()),
-        ):
-            assert request is not None
-            self.assert_described(request)
-            self.assert_answer(request, response)
+    described = Described(Path(__file__).parent / "openapi.json")
+    factory = FACTORY
+    mirror_class = MIRROR
+    most_media = 8
