@@ -238,7 +238,8 @@ async def serve(
             f"cannot listen on port {account.port}: {e.socketError}; choose another --port"
         ) from None
     try:
-        click.echo(f"{account.kind} is played at http://127.0.0.1:{double.port}")
+        if not quiet:
+            click.echo(f"{account.kind} is played at http://127.0.0.1:{double.port}")
         sys.stdout.flush()
         if sys.stdin.isatty() and steps is None:
             from twisted.internet.stdio import StandardIO
