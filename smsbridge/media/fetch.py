@@ -45,6 +45,7 @@ _MOST_REDIRECTS: Final = 3
 _CONNECT_TIMEOUT_S: Final = 15.0
 _TIMEOUT_S: Final = 120.0
 _SILENCE_S: Final = 30.0
+_PIECE_BYTES: Final = 64 * 1024
 _LONGEST_URL: Final = 2048
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _AGENT: Final = b"smsbridge"
@@ -212,19 +213,30 @@ class _Sink(Protocol):
             return
         self._silence.reset(_SILENCE_S)
         try:
-            if self._unzip is not None:
-                # No more is unpacked than would be too much, however well it is packed.
-                data = self._unzip.decompress(data, self._most_bytes + 1 - self._size)
-            self._size += len(data)
-            if self._size > self._most_bytes:
-                raise _too_large(self._most_bytes)
-            self._file.write(data)
+            if self._unzip is None:
+                self._write(data)
+            else:
+                self._write_unpacked(data, self._unzip)
         except zlib.error:
             self._end(Failure(Refused("bad-file", "The file came broken.")))
         except OSError as e:
             self._end(Failure(TemporaryFailure("storage-full", detail=str(e))))
         except Refused:
             self._end(Failure())
+
+    def _write_unpacked(self, data: bytes, unzip: Any) -> None:
+        """Unpack in small pieces: well packed, one segment of the stream is as large as a file."""
+        piece = b"begin"
+        while piece and not unzip.eof:
+            piece = unzip.decompress(data, _PIECE_BYTES)
+            data = unzip.unconsumed_tail
+            self._write(piece)
+
+    def _write(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._most_bytes:
+            raise _too_large(self._most_bytes)
+        self._file.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell whether all has come."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,20 @@ class FetchTests(TestCase):
         self.assertEqual((await self.store.fetch(f"{self.base}/a")).size, 5)
         self.assertEqual((await self.refusal(f"{self.base}/b")).reason, "bad-file")
         self.assertEqual((await self.refusal(f"{self.base}/c")).reason, "bad-file")
+
+    async def test_well_packed_files_need_little_memory(self) -> None:
+        """What a few kilobytes unpack to goes to the disk piece by piece."""
+        size = 3_500_000
+        packed = gzip.compress(bytes(size), 6)
+        self.host.answers["/a"] = (200, {"content-encoding": "gzip"}, packed)
+
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        kept = await self.store.fetch(f"{self.base}/a", most_bytes=size)
+        _, peak = tracemalloc.get_traced_memory()
+
+        self.assertEqual(kept.size, size)
+        self.assertLess(peak, 1_500_000)
 
     async def test_what_is_not_there_is_told_apart(self) -> None:
         """Gone is gone; a fault of the host may pass."""
