@@ -362,7 +362,12 @@ class Dialect(Protocol):
         """
 
     def answered(self, outgoing: Outgoing, step: int, response: Response) -> Verdict:
-        """Judge the answer to one request (`step` from 0)."""
+        """
+        Judge the answer to one request (`step` from 0).
+
+        Redirects (301, 302, 307, 308) do not come here: they are not followed, and the operator is
+        told.
+        """
 
     def look_up(self, outgoing: Outgoing, sent_at_ms: int) -> Request | None:
         """Return what to ask to find a text whose answer was lost; None: nothing can be asked."""

@@ -375,9 +375,7 @@ class LamlDialect:
             return mend("no-credit", f"{title} wants to be paid; look at the account's balance.")
         if status == 403 and code is None:
             return mend("not-permitted", f"{title} does not allow this; look into its console.")
-        if 300 <= status < 400:
-            return mend("rejected", f"{title} is not at that address; mend base_url.")
-        if status == 408 or status < 200 or status >= 500:
+        if status == 408 or not 400 <= status < 500:
             return unclear()
         return refuse("rejected")
 

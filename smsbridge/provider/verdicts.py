@@ -15,7 +15,6 @@ from smsbridge.provider.dialect import Verdict
 
 __all__ = [
     "accepted",
-    "elsewhere",
     "misconfigured",
     "quota_used",
     "refused",
@@ -57,19 +56,6 @@ def misconfigured(
         all lines of the account.
     """
     return Verdict(outcome=PermanentFailure(reason, text, detail=detail), rests=rests, alarm=True)
-
-
-def elsewhere(provider: str, *, detail: str = "") -> Verdict:
-    """
-    A redirect, which is not followed, so that credentials stay where they belong.
-
-    :param provider: its name as people write it.
-    """
-    return misconfigured(
-        "not-permitted",
-        f"{provider} sends us to another address ({detail}); set 'base_url' to its API's host.",
-        detail=detail,
-    )
 
 
 def throttled(

@@ -222,8 +222,6 @@ class BandwidthDialect:
             )
         if response.status == 429:
             return verdicts.throttled(pause_s(response.headers), detail=detail)
-        if 300 <= response.status < 400:
-            return verdicts.elsewhere("Bandwidth", detail=detail)
         if 400 <= response.status < 500 and response.status != 408:
             return _refusal(outgoing, found, detail)
         return verdicts.unknown(detail=detail)

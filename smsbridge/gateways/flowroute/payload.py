@@ -193,8 +193,6 @@ class FlowrouteDialect:
             return verdicts.throttled(pause_s(response.headers), detail=detail)
         if response.status == 503:
             return verdicts.unavailable(pause_s(response.headers), detail=detail)
-        if 300 <= response.status < 400:
-            return verdicts.elsewhere("Flowroute", detail=detail)
         if 400 <= response.status < 500 and response.status != 408:
             return _refusal(outgoing, detail)
         return verdicts.unknown(detail=detail)

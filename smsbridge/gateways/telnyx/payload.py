@@ -291,8 +291,6 @@ def _judged(response: Response, found: Mapping[str, Any]) -> Verdict:
     code = words(error.get("code"))
     detail = _quoted(error) or f"status {response.status}"
     about_us = "from" in words(mapping(error.get("source")).get("pointer"))
-    if 300 <= response.status < 400:
-        return verdicts.elsewhere("Telnyx", detail=detail)
     if code in _UNKNOWN or not 400 <= response.status < 500 or response.status == 408:
         return verdicts.unknown(detail=detail)
     if response.status == 401 or code == "10009":

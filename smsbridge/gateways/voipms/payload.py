@@ -563,8 +563,6 @@ def _not_json(response: Response) -> Verdict:
     detail = detail_of(f"HTTP {response.status}")
     if response.headers.get("cf-mitigated"):
         return verdicts.unavailable(detail=detail_of(detail, "challenge of the network in front"))
-    if 300 <= response.status < 400:
-        return verdicts.elsewhere("VoIP.ms", detail=detail)
     if response.status in (401, 403, 404, 405):
         return verdicts.misconfigured(
             "not-permitted",

@@ -190,8 +190,6 @@ def problem(response: Response, found: Mapping[str, Any]) -> Verdict:
         )
     )
     detail = f"status {response.status} {code} {said[:_QUOTED]}".replace("  ", " ").strip()
-    if 300 <= response.status < 400:
-        return verdicts.elsewhere("Vonage", detail=detail)
     if code == "1030" or not 400 <= response.status < 500 or response.status == 408:
         return verdicts.unknown(detail=detail)
     if response.status == 401:

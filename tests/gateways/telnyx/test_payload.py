@@ -172,7 +172,7 @@ class AnswerTests(SynchronousTestCase):
             (400, "10008", "", UnknownOutcome, "outcome-unknown", ""),
             (408, "", "", UnknownOutcome, "outcome-unknown", ""),
             (503, "", "", UnknownOutcome, "outcome-unknown", ""),
-            (302, "", "", PermanentFailure, "not-permitted", "gateway"),
+            (303, "", "", UnknownOutcome, "outcome-unknown", ""),
         ):
             verdict = self.error(status, code, pointer)
 

@@ -179,7 +179,7 @@ class SendingTests(SynchronousTestCase):
             (401, None, PermanentFailure, "credentials", "gateway"),
             (403, None, PermanentFailure, "not-permitted", "gateway"),
             (402, None, PermanentFailure, "no-credit", "gateway"),
-            (302, None, PermanentFailure, "rejected", "gateway"),
+            (303, None, UnknownOutcome, "outcome-unknown", ""),
             (429, None, TemporaryFailure, "throttled", "gateway"),
             (500, 20500, UnknownOutcome, "outcome-unknown", ""),
             (503, 20503, UnknownOutcome, "outcome-unknown", ""),

@@ -280,10 +280,10 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(self.judged(undated, now_ms=0).rest_s, 3600)
 
     def test_what_stands_before_the_api_is_not_the_api(self) -> None:
-        """A redirect and a locked door are the operator's; a challenge took nothing."""
+        """A locked door is the operator's; a challenge took nothing."""
         page = b"<html>one moment</html>"
         for response, kind, alarm in (
-            (answered(page, 301), PermanentFailure, True),
+            (answered(page, 303), UnknownOutcome, False),
             (answered(page, 403), PermanentFailure, True),
             (answered(page, 403, cf_mitigated="challenge"), TemporaryFailure, False),
             (answered(page, 429, retry_after="9"), TemporaryFailure, False),

@@ -345,7 +345,7 @@ class AnswerTests(SynchronousTestCase):
             (429, "1000", TemporaryFailure, "throttled", "gateway"),
             (500, "1030", UnknownOutcome, "outcome-unknown", ""),
             (503, "", UnknownOutcome, "outcome-unknown", ""),
-            (301, "", PermanentFailure, "not-permitted", "gateway"),
+            (303, "", UnknownOutcome, "outcome-unknown", ""),
         ):
             verdict = self.problem(status, code)
 
