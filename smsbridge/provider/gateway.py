@@ -189,6 +189,7 @@ class ProviderService(Service):
             up=bool(self.running) and line.enabled and trouble is None,
             state=state,
             number=line.number,
+            last_seen_ms=self._rests.worked_at_ms,
             daily_cap=line.daily_cap,
         )
 

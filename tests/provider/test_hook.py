@@ -157,6 +157,14 @@ class StrangerTests(HookTestCase):
         self.assertEqual(self.answer(text_event(), authorization=given, x_signature="")[0], 403)
         self.assertEqual(self.answer(text_event(), authorization=given)[0], 200)
 
+    def test_a_signature_may_need_the_header_of_the_password(self) -> None:
+        """Then it is the one lock: a JWT leaves no room for the password, and is no weaker."""
+        self.use(http_password=PASSWORD, signing_key=SECRET)
+
+        self.assertEqual(self.answer(text_event(), authorization="Bearer a.b.c")[0], 200)
+        forged = self.answer(text_event("t2"), authorization="Bearer a.b.c", x_signature="0" * 40)
+        self.assertEqual(forged, (403, b""))
+
     def test_a_signature_without_a_public_url_says_what_is_missing(self) -> None:
         """The log tells the operator of public_url, and not that somebody forges calls."""
         self.inbound.world.public_url = ""
