@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from smsbridge.core.address import mask
@@ -259,7 +260,7 @@ class Enclosures:
             tries += 1
             if self._now_ms() + pause_s * 1000 - job.kept_at_ms > _GIVE_UP_MS:
                 return
-            await self._pause(pause_s)
+            await deferLater(self._clock, pause_s)
 
     async def _try(self, job: _Job) -> None:
         """Try once to get what is missing."""
@@ -454,13 +455,8 @@ class Enclosures:
             try:
                 return await do()
             except TemporaryFailure:
-                await self._pause(wait_s)
+                await deferLater(self._clock, wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_STORE_AGAIN_S)
-
-    def _pause(self, seconds: float) -> Deferred[None]:
-        paused: Deferred[None] = Deferred(lambda _: timer.cancel())
-        timer = self._clock.callLater(seconds, paused.callback, None)
-        return paused
 
     def _now_ms(self) -> int:
         return int(self._clock.seconds() * 1000)

@@ -739,17 +739,9 @@ def _date_ms(value: Any) -> int | None:
     text = words(value)
     try:
         found = parsedate_to_datetime(text)
+        return max(int(found.replace(tzinfo=found.tzinfo or UTC).timestamp() * 1000), 0)
     except (ValueError, TypeError, IndexError, OverflowError):
-        try:
-            found = datetime.fromisoformat(text)
-        except ValueError:
-            return None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    try:
-        return max(int(found.timestamp() * 1000), 0)
-    except (OverflowError, ValueError):
-        return None
+        return reading.at_ms(text)
 
 
 def _is_between(message: Mapping[str, Any], outgoing: Outgoing) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Failed
 
@@ -21,6 +22,7 @@ from smsbridge.core.directory import World
 from smsbridge.core.entries import MessageQuery
 from smsbridge.core.records import FoundLine, Reconciled
 from smsbridge.errors import Failure, PermanentFailure, TemporaryFailure
+from smsbridge.provider import reading
 from smsbridge.provider.account import Account
 from smsbridge.provider.client import Ask, NoAnswer, NotSent
 from smsbridge.provider.dialect import (
@@ -371,25 +373,13 @@ class Listing:
             else:
                 if response.status not in _PASSING or last:
                     return response
-                pause_s = _asked_s(response)
-            await self._sleep(pause_s)
+                asked_s = reading.pause_s(response.headers)
+                pause_s = _PAUSE_S if asked_s is None else min(asked_s, _LONGEST_PAUSE_S)
+            await deferLater(self._reactor, pause_s)
         raise AssertionError("unreachable")
-
-    def _sleep(self, seconds: float) -> Deferred[None]:
-        timer: Any = None
-        done: Deferred[None] = Deferred(lambda _: timer.cancel())
-        timer = self._reactor.callLater(seconds, lambda: done.callback(None))
-        return done
 
     def _now_ms(self) -> int:
         return int(self._reactor.seconds() * 1000)
-
-
-def _asked_s(response: Response) -> float:
-    text = response.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), _LONGEST_PAUSE_S)
-    return _PAUSE_S
 
 
 def _silent(_: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from smsbridge.core.pending import Kept, Pending
@@ -207,7 +207,7 @@ class Parts:
                 return
             except TemporaryFailure:
                 # The store is away; the parts are in it, and the repeats of this are recognized.
-                await self._pause(wait_s)
+                await deferLater(self._clock, wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_RETRY_S)
             except Refused as e:
                 self.log.warn(
@@ -223,11 +223,6 @@ class Parts:
                         "{gateway}: a text could not be joined", gateway=self._account.label
                     )
                 return
-
-    def _pause(self, seconds: float) -> Deferred[None]:
-        paused: Deferred[None] = Deferred(lambda _: timer.cancel())
-        timer = self._clock.callLater(seconds, paused.callback, None)
-        return paused
 
     def _sweep(self) -> Deferred[None]:
         """Forget joined parts that no provider repeats any more."""

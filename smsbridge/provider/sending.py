@@ -21,6 +21,7 @@ from twisted.internet.defer import (
     gatherResults,
     succeed,
 )
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from smsbridge.core.attachments import attached
@@ -333,7 +334,7 @@ class Sending:
             if self._reactor.seconds() + pause_s >= until_s:
                 break
             try:
-                await self._sleep(pause_s)
+                await deferLater(self._reactor, pause_s)
             except CancelledError:
                 break
             verdict = await self._try_step(outgoing, step, request, until_s)
@@ -458,7 +459,7 @@ class Sending:
             if not self._running or self._reactor.seconds() + pause_s >= until_s:
                 return unknown
             try:
-                await self._sleep(pause_s)
+                await deferLater(self._reactor, max(pause_s, 0.0))
                 found = await self._look(line, outgoing, deliveries, sent_at_ms, request, until_s)
             except CancelledError:
                 return unknown
@@ -552,12 +553,6 @@ class Sending:
         }
 
     # -- small things ----------------------------------------------------------------------------
-
-    def _sleep(self, seconds: float) -> Deferred[None]:
-        timer: Any = None
-        done: Deferred[None] = Deferred(lambda _: timer.cancel())
-        timer = self._reactor.callLater(max(seconds, 0.0), lambda: done.callback(None))
-        return done
 
     def _now_ms(self) -> int:
         return int(self._reactor.seconds() * 1000)
