@@ -564,8 +564,9 @@ class LamlDialect:
             url = self._url_of(words(each.get("uri")))
             if not url:
                 raise Malformed("the address of an attachment was expected in uri")
-            if self.profile.suffix:
-                url = url.removesuffix(self.profile.suffix)
+            # With the suffix it is a description of the attachment. SignalWire's own addresses have
+            # none, but there as well the spelling of Twilio's clients is answered.
+            url = url.removesuffix(".json")
             found.append(RemoteMedia(url=url, content_type=words(each.get("content_type"))))
         return found
 

@@ -274,9 +274,10 @@ class ListingTests(SynchronousTestCase):
             self.assertEqual(page.more.url, f"{SPACE}/api/laml/2010-04-01/x?Page=1")
 
     def test_attachments_are_listed(self) -> None:
-        """Their addresses have no suffix that would be taken off."""
-        (found,) = dialect().media_listed(
-            answer(200, media_list=[{"uri": "/api/laml/x/Media/1", "content_type": "image/png"}])
-        )
+        """The file is asked for, not its description, however the list spells its address."""
+        for uri in ("/api/laml/x/Media/1", "/api/laml/x/Media/1.json"):
+            (found,) = dialect().media_listed(
+                answer(200, media_list=[{"uri": uri, "content_type": "image/png"}])
+            )
 
-        self.assertEqual(found.url, f"{SPACE}/api/laml/x/Media/1")
+            self.assertEqual(found.url, f"{SPACE}/api/laml/x/Media/1")
