@@ -52,7 +52,7 @@ def reconcile(call: Call, since_s: float, as_json: bool, gateway: str) -> None:
       smsbridge reconcile work --since 2d
     """
     if not 0 < since_s <= _LONGEST_S:
-        raise click.BadParameter("at most 30d; providers keep their lists no longer.")
+        raise click.BadParameter("at most 30d; what is older could not be told from what is there.")
     results: list[Mapping[str, Any]] = []
     began_s = time.monotonic()
     for row in call.daemon().rows(
