@@ -533,15 +533,13 @@ def _media(values: Mapping[str, Any]) -> tuple[list[RemoteMedia], list[str]]:
     for name in (*_MEDIA_NAMES, "content"):
         value = values.get(name)
         for item in map(mapping, value if isinstance(value, list) else [value]):
-            url = words(item.get("url"))
-            if not url:
-                # An item of a list may have its file one level deeper.
-                inner = [mapping(item.get(each)) for each in _MEDIA_NAMES]
-                item = next((each for each in inner if each), {})
-                url = words(item.get("url"))
-            if url and url not in media:
-                media[url] = RemoteMedia(url=url, name=words(item.get("name")))
-                captions.append(words(item.get("caption")))
+            # An item of a list may have its file one level deeper.
+            inner = (mapping(item.get(each)) for each in _MEDIA_NAMES)
+            for each in (item, *inner):
+                url = words(each.get("url"))
+                if url and url not in media:
+                    media[url] = RemoteMedia(url=url, name=words(each.get("name")))
+                captions.append(words(each.get("caption")))
     return list(media.values()), captions
 
 

@@ -701,6 +701,15 @@ class MessageTests(SynchronousTestCase):
             assert isinstance(event, Received)
             self.assertEqual((event.ours, event.sender, event.body), (OURS, ALICE, " hi "))
 
+    def test_words_below_a_file_that_is_nowhere_are_kept(self) -> None:
+        """What somebody wrote arrives, whatever became of the file."""
+        event = self.event(
+            channel="mms", message_type="image", image={"url": "", "caption": "look"}
+        )
+
+        assert isinstance(event, Received)
+        self.assertEqual((event.body, event.media), ("look", ()))
+
     def test_all_attachments_and_all_words_are_read_once(self) -> None:
         """Whether the first stands in the list of the others or not."""
         first = {"url": "https://api-us.nexmo.com/v3/media/1", "caption": "one"}
