@@ -139,9 +139,12 @@ class StrangerTests(HookTestCase):
     def test_a_wrong_password_is_asked_for_again(self) -> None:
         """What is no password, or another one, gets the challenge and an empty body."""
         self.use(http_password=PASSWORD)
-        wrong = b64encode(b"whoever:other").decode()
+        wrong = [
+            f"Basic {b64encode(f'whoever:{each}'.encode()).decode()}"
+            for each in ("other", "", PASSWORD[:-1], f"{PASSWORD}0", PASSWORD.upper())
+        ]
 
-        for header in ("", "Basic", "Basic %%%", f"Basic {wrong}", f"Bearer {PASSWORD}", "Basic é"):
+        for header in ("", "Basic", "Basic %%%", *wrong, f"Bearer {PASSWORD}", "Basic é"):
             code, body = self.answer(text_event(), authorization=header)
             self.assertEqual((code, body), (401, b""), header)
             (challenge,) = self.response.headers.getRawHeaders("www-authenticate")
@@ -310,6 +313,7 @@ class AnswerTests(HookTestCase):
         self.assertEqual(self.response.headers.getRawHeaders("content-type"), ["text/xml"])
         self.assertEqual(self.response.length, 21)
         self.assertEqual(self.answer(text_event("t2"), path="/status"), (204, b""))
+        self.assertFalse(self.response.headers.hasHeader("content-length"))
 
     def test_a_check_of_the_address_is_answered(self) -> None:
         """Providers look whether somebody is there; HEAD gets the head of the same."""

@@ -193,6 +193,17 @@ class PartsTests(ArrivalsTestCase):
         self.assertEqual(self.bodies, ["ab"])
         self.assertIn("part new", self.inbound.pending.keys)
 
+    def test_old_and_new_parts_of_one_reference_are_two_texts(self) -> None:
+        """What an earlier process left is not joined with what used the reference again."""
+        self.inbound.pending.keep("work", "part old", kept.encode(part(1, 2)))
+        self.inbound.pass_time(700)
+        self.inbound.pending.keep("work", "part new", kept.encode(part(2, 2)))
+
+        self.inbound.restart()
+        self.inbound.pass_time(200)
+
+        self.assertEqual(self.bodies, ["a", "b"])
+
     def test_a_line_that_is_gone_keeps_its_parts(self) -> None:
         """The text comes when the line is in the configuration again."""
         self.take(part(1))

@@ -185,6 +185,17 @@ class OrderTests(SendingCase):
         self.assertEqual(outcomes[1], NotTried())
         self.assertEqual(len(self.api.asked), 1)
 
+    def test_later_ones_wait_for_one_that_the_provider_does_not_have(self) -> None:
+        """A lost text that goes back to the queue is not overtaken when nothing rests any more."""
+        self.api.sends = [LOST]
+        delivering = self.begin(self.rig.delivery("a"), self.rig.delivery("b"))
+
+        self.rig.pass_time(20)
+
+        first, second = self.successResultOf(delivering)
+        self.assertIsInstance(first, TemporaryFailure)
+        self.assertEqual(second, NotTried())
+
     def test_refused_text_holds_up_nobody(self) -> None:
         """What the provider refuses for good is over, and the next one goes out."""
         self.api.sends = [answer(400, "bad-number")]
