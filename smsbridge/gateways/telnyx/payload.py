@@ -229,6 +229,8 @@ class TelnyxDialect:
             raise Malformed("an object 'data' with an 'event_type' was expected")
         payload = mapping(event.get("payload"))
         if kind == "message.received":
+            if words(payload.get("direction")) == "outbound":
+                return [Ignored(why="a text of our own")]  # which must not come back as one to us
             return [_received(payload, words(event.get("occurred_at")))]
         if kind in ("message.sent", "message.finalized"):
             return _statuses(payload)

@@ -296,6 +296,12 @@ class ReceivedTests(SynchronousTestCase):
             ),
         )
 
+    def test_own_text_does_not_come_back(self) -> None:
+        """What goes out is not taken for what came in, whatever the event is called."""
+        (event,) = dialect().events(hook("message.received", {**RECEIVED, "direction": "outbound"}))
+
+        self.assertIsInstance(event, Ignored)
+
     def test_pictures_have_their_hash(self) -> None:
         """What is fetched can be compared with what was announced."""
         event = self.received(
