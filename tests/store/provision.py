@@ -73,8 +73,9 @@ class ProvisionContract:
             [notes.keep("work", "k", b"1"), notes.keep("work", "k", b"2")]
         )
         later = await notes.keep("work", "k", b"3")
+        same_moment = await PendingNotes(self.store, lambda: NOW + 1).keep("work", "k", b"4")
 
-        case.assertEqual((together, later), ([True, False], False))
+        case.assertEqual((together, later, same_moment), ([True, False], False, False))
         case.assertEqual([kept.value for kept in await notes.of("work")], [b"1"])
 
     async def test_a_key_can_be_used_again(self) -> None:
