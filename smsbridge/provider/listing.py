@@ -226,6 +226,7 @@ class Listing:
             return self._join(running, told)
         if running is not None:
             # It looks less far back; wait for its end and look again.
+            told("Waits for the look that is under way.")
             first: Deferred[Any] = Deferred()
             running.waiting.append(first)
             first.addErrback(lambda _: None)
@@ -310,7 +311,10 @@ class Listing:
                 )
                 return
             asked.add((more.url, more.body))
-            page: Page = self._account.dialect.listed(line, await self._patiently(more))
+            response = await self._patiently(
+                more, lambda sentence: look.tell(f"Line {line.label}: {sentence}")
+            )
+            page: Page = self._account.dialect.listed(line, response)
             await self._accept(count, page)
             more = page.more
             if len(asked) % _TELL_EVERY_PAGES == 0:
@@ -343,7 +347,7 @@ class Listing:
         requests = dialect.discover()
         if not requests:
             raise PermanentFailure("unsupported", f"{self._title} cannot be asked for its numbers.")
-        responses = [await self._patiently(request) for request in requests]
+        responses = [await self._patiently(request, _silent) for request in requests]
         try:
             found = dialect.discovered(responses)
         except Malformed as e:
@@ -356,9 +360,11 @@ class Listing:
 
     # -- asking ----------------------------------------------------------------------------------
 
-    async def _patiently(self, request: Request) -> Response:
+    async def _patiently(self, request: Request, told: Told) -> Response:
         """
         Ask again where that may help; what only reads does no harm twice.
+
+        :param told: called with a sentence before each pause.
 
         :raises TemporaryFailure: there is no answer.
         """
@@ -370,11 +376,14 @@ class Listing:
             except (NotSent, NoAnswer) as e:
                 if last:
                     raise TemporaryFailure("peer-down", str(e)) from None
+                why = str(e)
             else:
                 if response.status not in _PASSING or last:
                     return response
+                why = f"{self._title} answered with status {response.status}."
                 asked_s = reading.pause_s(response.headers)
                 pause_s = _PAUSE_S if asked_s is None else min(asked_s, _LONGEST_PAUSE_S)
+            told(f"{why} Asked again in {pause_s:.0f} s.")
             await deferLater(self._reactor, pause_s)
         raise AssertionError("unreachable")
 

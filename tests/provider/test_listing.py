@@ -118,6 +118,7 @@ class ReconcileTests(ListingCase):
             self.api.answer_held()
         self.successResultOf(first)
         self.assertNoResult(second)
+        self.assertIn("under way", self.said[0])
 
         for _ in range(2):
             self.api.answer_held()
@@ -157,8 +158,12 @@ class ReconcileTests(ListingCase):
             self.api.looks = [trouble]
             looking = self.reconcile()
             self.assertNoResult(looking)
+            self.assertEqual(len(self.said), 1)
+            self.assertIn("Line main: ", self.said[0])
+            self.assertIn("Asked again in ", self.said[0])
             self.rig.pass_time(20)
             self.successResultOf(looking)
+            self.said.clear()
 
     def test_provider_that_stays_away_is_a_temporary_failure(self) -> None:
         """Three times is enough; what came before stays accepted."""
