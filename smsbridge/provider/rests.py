@@ -17,8 +17,14 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from smsbridge.core.directory import World
-from smsbridge.core.message import Sent
-from smsbridge.errors import REASONS, Failure, UnknownOutcome
+from smsbridge.core.message import Outcome, Sent
+from smsbridge.errors import (
+    REASONS,
+    Failure,
+    PermanentFailure,
+    TemporaryFailure,
+    UnknownOutcome,
+)
 from smsbridge.interfaces import IInbox, ILanes
 from smsbridge.provider.account import Account
 from smsbridge.provider.dialect import Verdict
@@ -29,6 +35,7 @@ _FIRST_REST_S: Final = 5.0
 _SHORTEST_REST_S: Final = 0.25
 _LONGEST_REST_S: Final = 60.0
 _MISCONFIGURED_REST_S: Final = 300.0
+_TRIED_S: Final = 330.0  # of a text that tried in vain: another one shall try after the next rest
 _LONGEST_ASKED_S: Final = 86_400.0
 _ALARM_AGAIN_S: Final = 86_400.0
 _MOST_ALARMS: Final = 100
@@ -132,9 +139,19 @@ class Rests:
             rest.waiting.append(waiting)
             await waiting
 
-    def judged(self, line: str, verdict: Verdict) -> None:
-        """Take note of what the provider said to a text of a line."""
+    def judged(self, line: str, verdict: Verdict) -> Outcome:
+        """
+        Take note of what the provider said to a text of a line; returns what becomes of the text.
+
+        A fault of the account or the line fails the text that found it, and no other: while it
+        is known, the texts that try whether it is mended go back to the queue.
+        """
+        outcome = verdict.outcome
         if verdict.alarm:
+            if isinstance(outcome, PermanentFailure) and self._is_known(line, verdict):
+                outcome = TemporaryFailure(
+                    outcome.reason, outcome.text, detail=outcome.detail, retry_after_s=_TRIED_S
+                )
             self._alarm(line, verdict)
         if not verdict.rests:
             if isinstance(verdict.outcome, Sent):
@@ -144,8 +161,9 @@ class Rests:
                 rest = self._rests.get(scope)
                 if rest is not None and rest.timer is None:
                     self._end(scope)
-            return
+            return outcome
         self._rest(_WHOLE if verdict.rests == "gateway" else line, verdict)
+        return outcome
 
     def given_up(self, line: str) -> None:
         """Take note that a text that was admitted was not judged; the next one tries."""
@@ -251,6 +269,10 @@ class Rests:
         self._lanes.close(self._account.label, f"{self._account.label}/{line}", reason, text)
 
     # -- faults ----------------------------------------------------------------------------------
+
+    def _is_known(self, line: str, verdict: Verdict) -> bool:
+        scope = {"gateway": _WHOLE, "line": line}.get(verdict.rests)
+        return scope is not None and any(alarm.scope == scope for alarm in self._alarms.values())
 
     def _alarm(self, line: str, verdict: Verdict) -> None:
         outcome = verdict.outcome

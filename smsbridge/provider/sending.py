@@ -226,9 +226,8 @@ class Sending:
         try:
             sent_at_ms = self._now_ms()
             verdict = await self._steps(line, outgoing, deliveries, requests, until_s)
-            self._rests.judged(line.label, verdict)
+            outcome = self._rests.judged(line.label, verdict)
             judged = True
-            outcome = verdict.outcome
             if isinstance(outcome, UnknownOutcome) and len(requests) == 1:
                 outcome = await self._find(
                     line, outgoing, deliveries, sent_at_ms, outcome, _LOOK_UP_AFTER_S, until_s
