@@ -71,7 +71,7 @@ def _receive(double: ProviderDouble, rest: str) -> list[str]:
 
 def _picture(double: ProviderDouble, rest: str) -> list[str]:
     sender, ours, body = _cut(rest, 2, COMMANDS["picture"].usage)
-    media = [picture(double.counts["arrived"], kind="jpeg")]
+    media = [picture(double.counts["arrived"])]
     return [double.receive(sender, _ours(double, ours), body, media).remote_id]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Final
 
 from PIL import Image
 
@@ -10,17 +11,14 @@ from smsbridge.provider.simulator.mirror import DoubleMedia
 
 __all__ = ["picture"]
 
+_SIDE_PX: Final = 64
 
-def picture(number: int, side: int = 64, kind: str = "png") -> DoubleMedia:
-    """
-    Draw a picture; the same number gives the same bytes.
 
-    :param side: its width and height in pixels.
-    :param kind: ``png`` or ``jpeg``.
-    """
+def picture(number: int) -> DoubleMedia:
+    """Draw a JPEG; the same number gives the same bytes."""
     color = (number * 53 % 256, number * 97 % 256, (number // 256 + 40) % 256)
     file = BytesIO()
-    Image.new("RGB", (side, side), color).save(file, kind)
+    Image.new("RGB", (_SIDE_PX, _SIDE_PX), color).save(file, "jpeg")
     return DoubleMedia(
-        content_type=f"image/{kind}", name=f"picture{number}.{kind}", data=file.getvalue()
+        content_type="image/jpeg", name=f"picture{number}.jpeg", data=file.getvalue()
     )
