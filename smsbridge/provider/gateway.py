@@ -220,6 +220,7 @@ class ProviderFactory:
     :ivar config_class: the section, a subclass of `ProviderGateway`.
     :ivar line_class: the line's section, `ProviderLine` or a subclass.
     :ivar dialect: makes the dialect from the section.
+    :ivar fragment: what is to stand behind the address of the webhook in the provider's console.
     """
 
     kind: str
@@ -228,6 +229,7 @@ class ProviderFactory:
     line_class: type[ProviderLine] = ProviderLine
     dialect: Callable[[Any], Dialect]
     address_kind: str = ""
+    fragment: str = ""
 
     def build(
         self,
@@ -279,7 +281,7 @@ class ProviderFactory:
         found = []
         if public_url:
             lock = "smsbridge:PASSWORD@" if config.http_password else ""
-            texts = _locked(hook_url(public_url, label), lock)
+            texts = _locked(hook_url(public_url, label), lock) + self.fragment
             if dialect.status_path:
                 status = _locked(hook_url(public_url, label, "status"), lock)
                 found.append(

@@ -197,6 +197,14 @@ class FactoryTests(SynchronousTestCase):
 
         self.assertIn("https://x.example/hook/work about texts", where)
 
+    def test_orders_to_the_provider_stand_behind_the_address(self) -> None:
+        """It can be pasted as it is printed."""
+        factory = evolve(FACTORY, fragment="#rc=3")
+
+        (where,) = factory.advice("work", FakeGateway(signing_key="k"), {}, "https://x.example")
+
+        self.assertIn("https://x.example/hook/work#rc=3 about texts", where)
+
     def test_missing_public_address_is_said(self) -> None:
         """Without 'public_url' the provider cannot call."""
         (sentence,) = FACTORY.advice("work", FakeGateway(signing_key="k"), {}, "")
