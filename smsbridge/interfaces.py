@@ -32,6 +32,7 @@ from smsbridge.core.message import (
     FromNetwork,
     FromPerson,
     Outcome,
+    Settled,
     UssdNotice,
 )
 from smsbridge.core.records import (
@@ -236,11 +237,16 @@ class IGateway(IService):
         :param destination: the address in the gateway's own terms.
         """
 
-    def deliver(lane: str, batch: Sequence[Delivery]) -> Deferred[Sequence[Outcome]]:
+    def deliver(
+        lane: str, batch: Sequence[Delivery]
+    ) -> Deferred[Sequence[Outcome]] | Deferred[Sequence[Settled]]:
         """
         Hand a list of `Delivery` of one lane to the next hop, in order.
 
-        Fires with a list of `Outcome`, one for each delivery, in the same order.  After a
+        Fires with a list of `Outcome`, one for each delivery, in the same order.  Where the peer
+        must be asked first what became of one, a Deferred may stand for it (the same one for all of
+        a group text): meanwhile the lane goes on, and the later ones of that `order_key` wait; it
+        fires within `settle_within_s` or is given up.  After a
         `TemporaryFailure` the later ones of the same `order_key` must not be tried (`NotTried`),
         because they would overtake it; a gateway may leave all later ones untried.  An unforeseen
         error is taken as `UnknownOutcome` for all (or as a temporary failure where repeats are

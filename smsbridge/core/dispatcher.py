@@ -34,7 +34,16 @@ from smsbridge.core.changes import Changes
 from smsbridge.core.counts import Counts
 from smsbridge.core.directory import World
 from smsbridge.core.entries import Settlement
-from smsbridge.core.message import Delivery, Kind, NotTried, Outcome, Sent, Status, storable
+from smsbridge.core.message import (
+    Delivery,
+    Kind,
+    NotTried,
+    Outcome,
+    Sent,
+    Settled,
+    Status,
+    storable,
+)
 from smsbridge.core.textlog import TextLog
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.interfaces import IGateway, ILanes, ILookUp, IMessageStore
@@ -645,7 +654,41 @@ class Dispatcher(Service):
         pace = self._pace(batch[0])
         if pace > 0:
             lane.resume_at = began + pace
-        self._record(list(zip(batch, outcomes, strict=True)), lane)
+        self._record(
+            [
+                (delivery, outcome)
+                for delivery, outcome in zip(batch, outcomes, strict=True)
+                if not isinstance(outcome, Deferred)
+            ],
+            lane,
+        )
+        self._wait_for(lane, batch, outcomes)
+
+    def _wait_for(
+        self, lane: _Lane, batch: Sequence[Delivery], outcomes: Sequence[Settled]
+    ) -> None:
+        """Record later what is still being found out; the store holds back what comes after it."""
+        finding: dict[int, tuple[Deferred[Outcome], list[Delivery]]] = {}
+        for delivery, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Deferred):
+                finding.setdefault(id(outcome), (outcome, []))[1].append(delivery)
+        if not finding:
+            return
+        self._give_back(lane)
+        for found, same in finding.values():
+            found.addTimeout(lane.gateway.settle_within_s, self._clock)
+            found.addBoth(self._found, lane, same).addErrback(self._bug)
+
+    def _found(self, result: Any, lane: _Lane, same: Sequence[Delivery]) -> None:
+        unknown = UnknownOutcome()
+        if isinstance(result, Failure):
+            if not result.check(TimeoutError):
+                self.log.failure(
+                    "{gateway} failed to find a text", failure=result, gateway=lane.gateway.label
+                )
+            result = unknown
+        outcome = _fit(result, unknown)
+        self._record([(delivery, outcome) for delivery in same], lane, wakes=True)
 
     def _whole(
         self, batch: list[Delivery], unclaimed: Sequence[Delivery], claimed: set[str]
@@ -680,18 +723,21 @@ class Dispatcher(Service):
             self._changes.tell(delivery.message_id for delivery in unclaimed)
         return claimed
 
-    async def _deliver(self, lane: _Lane, batch: list[Delivery]) -> Sequence[Outcome]:
+    async def _deliver(self, lane: _Lane, batch: list[Delivery]) -> Sequence[Settled]:
         gateway = lane.gateway
         lost: Outcome = (
             TemporaryFailure("internal") if gateway.recognizes_repeats else UnknownOutcome()
         )
         try:
-            attempt: Deferred[Sequence[Outcome]] = gateway.deliver(lane.name, batch)
+            attempt: Deferred[Any] = gateway.deliver(lane.name, batch)
             if not attempt.called:
                 attempt.addTimeout(gateway.settle_within_s, self._clock)
             outcomes = await attempt
             if len(outcomes) == len(batch):
-                return [_fit(outcome, lost) for outcome in outcomes]
+                return [
+                    outcome if isinstance(outcome, Deferred) else _fit(outcome, lost)
+                    for outcome in outcomes
+                ]
             self.log.error(
                 "{gateway} settled {settled} of {given} deliveries",
                 gateway=gateway.label,
@@ -712,9 +758,17 @@ class Dispatcher(Service):
     # -- recording -------------------------------------------------------------------------------
 
     def _record(
-        self, results: Sequence[tuple[Delivery, Outcome]], lane: _Lane | None = None
+        self,
+        results: Sequence[tuple[Delivery, Outcome]],
+        lane: _Lane | None = None,
+        *,
+        wakes: bool = False,
     ) -> None:
-        """Settle attempts; a lane in which one must be made again is filled anew, in order."""
+        """
+        Settle attempts; a lane in which one must be made again is filled anew, in order.
+
+        :param wakes: what they held back in their lanes may go on.
+        """
         now_ms = self._now_ms()
         settlements: list[Settlement] = []
         disturbed = False
@@ -742,6 +796,8 @@ class Dispatcher(Service):
         def settled(lanes: list[str]) -> None:
             if lanes:
                 self.poke(lanes)
+            if wakes:
+                self.poke(delivery.lane for delivery, _ in results)
             if self._changes:
                 self._changes.tell(s.delivery.message_id for s in settlements)
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
+from twisted.internet.defer import Deferred
 
 from smsbridge.errors import PermanentFailure, TemporaryFailure, UnknownOutcome
 
@@ -32,6 +33,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Sent",
+    "Settled",
     "Status",
     "UssdNotice",
     "storable",
@@ -226,6 +228,9 @@ class NotTried:
 
 #: What became of one attempt.  Failures are exceptions used as values.
 Outcome = Sent | NotTried | TemporaryFailure | PermanentFailure | UnknownOutcome
+
+#: An outcome, or one that is still being found out: the lane goes on, the conversation waits.
+Settled = Outcome | Deferred[Outcome]
 
 
 @frozen(kw_only=True)

@@ -19,7 +19,7 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from smsbridge.core.directory import World
-from smsbridge.core.message import Delivery, Outcome
+from smsbridge.core.message import Delivery, Outcome, Settled
 from smsbridge.core.records import FoundLine, LineStatus, LinkStatus, Reconciled
 from smsbridge.errors import TemporaryFailure
 from smsbridge.interfaces import (
@@ -143,7 +143,7 @@ class ProviderService(Service):
         """See `IGateway.lane`."""
         return f"{self.label}/{line}"
 
-    def deliver(self, lane: str, batch: Sequence[Delivery]) -> Deferred[Sequence[Outcome]]:
+    def deliver(self, lane: str, batch: Sequence[Delivery]) -> Deferred[Sequence[Settled]]:
         """See `IGateway.deliver`."""
         return Deferred.fromCoroutine(self._sending.deliver(lane.partition("/")[2], batch))
 

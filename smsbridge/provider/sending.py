@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from smsbridge.core.attachments import attached
 from smsbridge.core.directory import World
 from smsbridge.core.entries import MessageQuery
-from smsbridge.core.message import Delivery, Direction, NotTried, Outcome, Sent
+from smsbridge.core.message import Delivery, Direction, NotTried, Outcome, Sent, Settled
 from smsbridge.errors import Failure, PermanentFailure, TemporaryFailure, UnknownOutcome
 from smsbridge.provider import verdicts
 from smsbridge.provider.account import Account, hook_url, with_password
@@ -81,6 +81,17 @@ class _Text:
     @property
     def order_key(self) -> str:
         return self.deliveries[0].order_key
+
+
+@frozen
+class _Lost:
+    """A text that may have gone out: its answer did not come."""
+
+    line: ProviderLine
+    outgoing: Outgoing
+    deliveries: Sequence[Delivery]
+    sent_at_ms: int
+    unknown: UnknownOutcome
 
 
 class Sending:
@@ -145,7 +156,7 @@ class Sending:
 
     # -- a batch ---------------------------------------------------------------------------------
 
-    async def deliver(self, label: str, batch: Sequence[Delivery]) -> Sequence[Outcome]:
+    async def deliver(self, label: str, batch: Sequence[Delivery]) -> Sequence[Settled]:
         """
         Send a batch; see `IGateway.deliver`.
 
@@ -157,7 +168,7 @@ class Sending:
         if line is None:
             return [NotTried() for _ in batch]
         until_s = self._reactor.seconds() + SETTLE_WITHIN_S - _SPARE_S
-        outcomes: list[Outcome] = [NotTried()] * len(batch)
+        outcomes: list[Settled] = [NotTried()] * len(batch)
         conversations: dict[str, list[_Text]] = {}
         for text in _texts(batch, line):
             conversations.setdefault(text.order_key, []).append(text)
@@ -169,22 +180,26 @@ class Sending:
                     outcome = await self._in_turn(line, text, until_s)
                     for place in text.places:
                         outcomes[place] = outcome
-                    if isinstance(outcome, TemporaryFailure | NotTried):
+                    if isinstance(outcome, TemporaryFailure | NotTried | Deferred):
                         break
 
         at_once = min(CONVERSATIONS_AT_ONCE, len(conversations))
         await gatherResults([Deferred.fromCoroutine(work()) for _ in range(at_once)])
         return outcomes
 
-    async def _in_turn(self, line: ProviderLine, text: _Text, until_s: float) -> Outcome:
+    async def _in_turn(self, line: ProviderLine, text: _Text, until_s: float) -> Settled:
         """Send one text when the account has room for it."""
         await self._slots.acquire()
         try:
             if not self._running or not self._has_time(until_s):
                 return NotTried()
-            outcome: Outcome = await self._track(
+            sent = await self._track(
                 Deferred.fromCoroutine(self._one(line, text.deliveries, until_s))
             )
+            # Others need not wait until it is found out what became of this one.
+            if isinstance(sent, _Lost):
+                return self._track(Deferred.fromCoroutine(self._found(sent, until_s)))
+            outcome: Outcome = sent
             return outcome
         finally:
             self._slots.release()
@@ -198,7 +213,7 @@ class Sending:
 
     async def _one(
         self, line: ProviderLine, deliveries: Sequence[Delivery], until_s: float
-    ) -> Outcome:
+    ) -> Outcome | _Lost:
         dialect = self._account.dialect
         try:
             outgoing = self._outgoing(line, deliveries)
@@ -229,16 +244,11 @@ class Sending:
             outcome = self._rests.judged(line.label, verdict)
             judged = True
             if isinstance(outcome, UnknownOutcome) and len(requests) == 1:
-                outcome = await self._find(
-                    line, outgoing, deliveries, sent_at_ms, outcome, _LOOK_UP_AFTER_S, until_s
-                )
+                self._early.send_began()  # `_found` ends it
+                return _Lost(line, outgoing, deliveries, sent_at_ms, outcome)
             if isinstance(outcome, PermanentFailure) and outcome.reason == "opted-out":
                 self._opted_out(line, outgoing)
-            if isinstance(outcome, TemporaryFailure) and not self._rests.is_open(line.label):
-                # The lane is closed for as long as the provider asked. With a delay of its own the
-                # text would wait longer, because the core's delays begin with ten seconds.
-                return TemporaryFailure(outcome.reason, outcome.text, detail=outcome.detail)
-            return outcome
+            return self._without_delay(line, outcome)
         except Exception:
             # Something went out, and nobody knows what became of it.
             self.log.failure(
@@ -251,6 +261,29 @@ class Sending:
             if not judged:
                 self._rests.given_up(line.label)
             self._early.send_ended()
+
+    async def _found(self, lost: _Lost, until_s: float) -> Outcome:
+        """Look a text up whose answer did not come."""
+        try:
+            outcome = await self._find(
+                lost.line,
+                lost.outgoing,
+                lost.deliveries,
+                lost.sent_at_ms,
+                lost.unknown,
+                _LOOK_UP_AFTER_S,
+                until_s,
+            )
+            return self._without_delay(lost.line, outcome)
+        finally:
+            self._early.send_ended()
+
+    def _without_delay(self, line: ProviderLine, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, TemporaryFailure) and not self._rests.is_open(line.label):
+            # The lane is closed for as long as the provider asked. With a delay of its own the
+            # text would wait longer, because the core's delays begin with ten seconds.
+            return TemporaryFailure(outcome.reason, outcome.text, detail=outcome.detail)
+        return outcome
 
     def _outgoing(self, line: ProviderLine, deliveries: Sequence[Delivery]) -> Outgoing:
         first = deliveries[0]

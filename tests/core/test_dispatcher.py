@@ -393,6 +393,18 @@ class GroupTests(DispatcherCase):
         """Send a group text."""
         self.rig.send(body, *(f"+1202555013{n}" for n in range(count)), group=True)
 
+    def test_one_that_is_found_is_found_for_all(self) -> None:
+        """The parts share what the gateway finds out."""
+        self.to_all("hi")
+        self.rig.settle()
+        finding: Deferred[Any] = Deferred()
+        self.box.attempts[0].settle(finding, finding, finding)
+
+        finding.callback(Sent("r1"))
+        self.rig.settle()
+
+        self.assertEqual(self.rig.statuses(), ["sent"] * 3)
+
     def test_an_idle_line_gets_it_whole(self) -> None:
         """None of it begins before the rest, so that no crash parts it."""
         self.to_all("hi")
@@ -1156,6 +1168,70 @@ class AskedBatchTests(SynchronousTestCase):
             rig.settle()
 
         self.assertEqual([len(attempt.batch) for attempt in box.attempts][:3], [1, 4, 4])
+
+
+class FindingTests(SynchronousTestCase):
+    """Texts of which the gateway must first find out what became of them."""
+
+    def setUp(self) -> None:
+        """Make a running core, and let a text to Ann be one."""
+        self.box = AskedGateway()
+        self.rig = Rig(self.mktemp(), box=self.box)
+        self.addCleanup(self.rig.close)
+        self.rig.start("box/one")
+        self.finding: Deferred[Any] = Deferred()
+        self.rig.send("lost", "+12025550101")
+        self.rig.send("after it", "+12025550101")
+        self.rig.send("to another", "+12025550102")
+        self.rig.settle()
+        self.box.attempts[0].settle(self.finding)
+        self.rig.settle()
+
+    def statuses(self) -> list[str]:
+        """Return the status of each text, oldest first."""
+        return [row.status for row in self.rig.store.rows() if row.kind == "message"]
+
+    def test_other_conversations_do_not_wait(self) -> None:
+        """Only what comes after it in its own conversation does."""
+        self.assertEqual(self.box.bodies, [["lost"], ["to another"]])
+        self.assertEqual(self.statuses(), ["sending", "queued", "sending"])
+
+    def test_found_it_is_sent_and_the_next_one_goes(self) -> None:
+        """It has the id that was found."""
+        self.box.attempts[1].settle()
+        self.finding.callback(Sent("r1"))
+        self.rig.settle()
+
+        self.assertEqual(self.box.bodies[2:], [["after it"]])
+        self.assertEqual(self.statuses(), ["sent", "sending", "sent"])
+        self.assertEqual(self.rig.store.records()[0].deliveries[0].remote_id, "r1")
+
+    def test_not_found_it_goes_again_before_the_next(self) -> None:
+        """The order of the conversation is kept."""
+        self.box.attempts[1].settle()
+        self.finding.callback(TemporaryFailure("peer-down"))
+        self.rig.settle()
+        self.box.answer = all_sent
+        self.rig.pass_time(20.0, 0.5)
+
+        self.assertEqual(
+            [body for batch in self.box.bodies[2:] for body in batch], ["lost", "after it"]
+        )
+
+    def test_what_is_never_found_out_is_uncertain(self) -> None:
+        """After the gateway's own time, or when it stumbles, and the conversation goes on."""
+        self.box.attempts[1].settle()
+        self.rig.pass_time(self.box.settle_within_s + 1.0, 1.0)
+
+        self.assertEqual(self.statuses(), ["uncertain", "sending", "sent"])
+
+    def test_a_stumbling_gateway_leaves_it_uncertain(self) -> None:
+        """The log has the bug."""
+        self.finding.errback(RuntimeError("a bug"))
+        self.rig.settle()
+
+        self.assertEqual(self.statuses()[0], "uncertain")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
 
 class AskingTests(SynchronousTestCase):

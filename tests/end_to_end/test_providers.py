@@ -252,7 +252,7 @@ class ProvidersTests(TestCase):
     async def test_texts_and_pictures_go_both_ways_and_are_reported(self) -> None:
         """SMS and MMS out and in, delivered, failed, reported early, twice and in any order."""
         await self.start(password="not/a secret@all+%41")
-        photo = picture(7, kind="jpeg").data
+        photo = picture(7).data
         for account in self.accounts:
             await self.send(account, "23", "Gr\u00fc\u00dfe \u20ac \U0001f600")
             await self.send(account, "24", "look", data=photo)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,8 +38,13 @@ class SendingCase(SynchronousTestCase):
         self.api = self.rig.api
 
     def begin(self, *batch: Delivery, lane: str = "work/main") -> Deferred[Any]:
-        """Begin to deliver."""
-        return self.rig.gateway.deliver(lane, list(batch))
+        """Begin to deliver; fires when what became of lost answers is found out, too."""
+        settling = self.rig.gateway.deliver(lane, list(batch))
+        return settling.addCallback(
+            lambda settled: gatherResults(
+                [maybeDeferred(lambda each=each: each) for each in settled]
+            )
+        )
 
     def deliver(self, *batch: Delivery, lane: str = "work/main") -> list[Outcome]:
         """Deliver what is answered at once."""
@@ -386,6 +391,20 @@ class LostAnswerTests(SendingCase):
         self.assertEqual(self.successResultOf(delivering), [Sent("T1")])
         self.assertEqual(len(self.api.texts), 1)
         self.assertIn(f"since={START_MS}", self.api.asked[1].url)
+
+    def test_others_do_not_wait_until_it_is_found(self) -> None:
+        """Only what follows it in its conversation goes back to the queue."""
+        self.api.sends = [LOST]
+        self.api.keeps = True
+        batch = [self.rig.delivery("a"), self.rig.delivery("b"), self.rig.delivery("c", to=OTHER)]
+
+        lost, after, other = self.successResultOf(self.rig.gateway.deliver("work/main", batch))
+
+        self.assertIsInstance(lost, Deferred)
+        self.assertEqual(after, NotTried())
+        self.assertNotIsInstance(other, Deferred)
+        self.rig.pass_time(1)
+        self.assertIsInstance(self.successResultOf(lost), Sent)
 
     def test_text_that_shows_up_late_is_found(self) -> None:
         """The provider may need a moment until it lists what it took."""

@@ -245,7 +245,7 @@ class DoubleTests(SynchronousTestCase):
 
         assert isinstance(answer, Response)
         self.assertEqual((answer.status, answer.body), (200, medium.data))
-        self.assertEqual(answer.headers["content-type"], "image/png")
+        self.assertEqual(answer.headers["content-type"], medium.content_type)
         self.assertNotEqual(picture(2).data, medium.data)
 
     def test_attachments_can_be_late(self) -> None:
