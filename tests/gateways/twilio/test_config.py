@@ -71,5 +71,5 @@ class ConfigurationTests(SynchronousTestCase):
             )
         )
 
-        self.assertIn("https://sms.example.org/hook/work ", advice)
+        self.assertIn("https://sms.example.org/hook/work#rc=3&rp=all about texts", advice)
         self.assertIn("https://sms.example.org/hook/work/status", advice)
