@@ -147,6 +147,10 @@ class Rests:
         is known, the texts that try whether it is mended go back to the queue.
         """
         outcome = verdict.outcome
+        if verdict.rests and isinstance(outcome, TemporaryFailure):
+            # The lane is closed for as long as the provider asked. With a delay of its own the
+            # text would wait longer, because the core's delays begin with ten seconds.
+            outcome = TemporaryFailure(outcome.reason, outcome.text, detail=outcome.detail)
         if verdict.alarm:
             if isinstance(outcome, PermanentFailure) and self._is_known(line, verdict):
                 outcome = TemporaryFailure(

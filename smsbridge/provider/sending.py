@@ -248,7 +248,7 @@ class Sending:
                 return _Lost(line, outgoing, deliveries, sent_at_ms, outcome)
             if isinstance(outcome, PermanentFailure) and outcome.reason == "opted-out":
                 self._opted_out(line, outgoing)
-            return self._without_delay(line, outcome)
+            return outcome
         except Exception:
             # Something went out, and nobody knows what became of it.
             self.log.failure(
@@ -265,7 +265,7 @@ class Sending:
     async def _found(self, lost: _Lost, until_s: float) -> Outcome:
         """Look a text up whose answer did not come."""
         try:
-            outcome = await self._find(
+            return await self._find(
                 lost.line,
                 lost.outgoing,
                 lost.deliveries,
@@ -274,16 +274,8 @@ class Sending:
                 _LOOK_UP_AFTER_S,
                 until_s,
             )
-            return self._without_delay(lost.line, outcome)
         finally:
             self._early.send_ended()
-
-    def _without_delay(self, line: ProviderLine, outcome: Outcome) -> Outcome:
-        if isinstance(outcome, TemporaryFailure) and not self._rests.is_open(line.label):
-            # The lane is closed for as long as the provider asked. With a delay of its own the
-            # text would wait longer, because the core's delays begin with ten seconds.
-            return TemporaryFailure(outcome.reason, outcome.text, detail=outcome.detail)
-        return outcome
 
     def _outgoing(self, line: ProviderLine, deliveries: Sequence[Delivery]) -> Outgoing:
         first = deliveries[0]

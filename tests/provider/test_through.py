@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import Any
 
@@ -162,6 +163,18 @@ class ThroughTests(SynchronousTestCase):
         self.place.settle()
 
         self.assertEqual(self.api.bodies, ["two", "three"])
+
+    def test_texts_take_turns_in_trying_whether_it_is_mended(self) -> None:
+        """One that a fault is wrongly blamed for does not keep the others from trying."""
+        self.api.sends = [answer(401)] * 3
+        for number, body in enumerate(("one", "two", "three")):
+            self.place.send(body, f"+1202555012{number}")
+        self.place.settle()
+
+        self.place.pass_time(620)
+
+        asked = [json.loads(request.body)["text"] for request in self.api.asked]
+        self.assertEqual(asked[:3], ["one", "two", "three"])
 
     def test_throttled_texts_go_out_later_in_order(self) -> None:
         """Nothing is lost, doubled or overtaken."""
