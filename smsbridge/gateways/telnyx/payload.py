@@ -27,28 +27,24 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from smsbridge.core.directory import Line
 from smsbridge.core.message import Status
 from smsbridge.core.records import FoundLine
 from smsbridge.errors import PermanentFailure
 from smsbridge.gateways.telnyx.config import TelnyxGateway
 from smsbridge.provider import verdicts
 from smsbridge.provider.dialect import (
-    UNSURE,
     Answer,
     Event,
     Hook,
     Ignored,
-    LookedUp,
     Malformed,
     Outgoing,
-    Page,
     Received,
     RemoteMedia,
     Request,
@@ -57,6 +53,7 @@ from smsbridge.provider.dialect import (
     Verdict,
 )
 from smsbridge.provider.reading import at_ms, document, listed, mapping, object_in, pause_s, words
+from smsbridge.provider.unlisted import Unlisted
 
 __all__ = ["TelnyxDialect"]
 
@@ -120,8 +117,13 @@ _STOP_WORDS: Final = frozenset(
 _START_WORDS: Final = frozenset(["START", "UNSTOP"])
 
 
-class TelnyxDialect:
-    """Speaks with one account at Telnyx; see `smsbridge.provider.dialect.Dialect`."""
+class TelnyxDialect(Unlisted):
+    """
+    Speaks with one account at Telnyx; see `smsbridge.provider.dialect.Dialect`.
+
+    Telnyx finds texts by their id alone, and its detail records have no words: nothing is looked up
+    or reconciled.
+    """
 
     kind: ClassVar[str] = "telnyx"
     hook_timeout_s: ClassVar[float] = 2.0
@@ -188,16 +190,6 @@ class TelnyxDialect:
             )
         return _judged(response, found)
 
-    def look_up(self, outgoing: Outgoing, sent_at_ms: int) -> Request | None:
-        """See `Dialect.look_up`; Telnyx finds texts by their id alone."""
-        return None
-
-    def looked_up(
-        self, outgoing: Outgoing, sent_at_ms: int, response: Response, known: Collection[str]
-    ) -> LookedUp:
-        """See `Dialect.looked_up`."""
-        return UNSURE
-
     # -- webhooks
 
     @property
@@ -245,22 +237,6 @@ class TelnyxDialect:
     def media_headers(self, url: str) -> Sequence[Mapping[str, str]]:
         """See `Dialect.media_headers`; attachments are open to everybody who knows where."""
         return [{}]
-
-    def media_list(self, received: Received) -> Request | None:
-        """See `Dialect.media_list`; the webhook always says where."""
-        return None
-
-    def media_listed(self, response: Response) -> Sequence[RemoteMedia]:
-        """See `Dialect.media_listed`."""
-        raise Malformed("Telnyx has no list of attachments")
-
-    def listing(self, line: Line, since_ms: int, until_ms: int) -> Request | None:
-        """See `Dialect.listing`; the detail records have no texts."""
-        return None
-
-    def listed(self, line: Line, response: Response) -> Page:
-        """See `Dialect.listed`."""
-        raise Malformed("Telnyx has no list of texts")
 
     def discover(self) -> Sequence[Request]:
         """See `Dialect.discover`; the first 250 numbers."""

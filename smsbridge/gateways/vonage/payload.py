@@ -41,13 +41,12 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
 import jwt
 
-from smsbridge.core.directory import Line
 from smsbridge.core.records import FoundLine
 from smsbridge.core.segments import foreign
 from smsbridge.errors import PermanentFailure
@@ -55,15 +54,12 @@ from smsbridge.gateways.vonage import codes
 from smsbridge.gateways.vonage.config import VonageGateway, read_private_key
 from smsbridge.provider import verdicts
 from smsbridge.provider.dialect import (
-    UNSURE,
     Answer,
     Event,
     Hook,
     Ignored,
-    LookedUp,
     Malformed,
     Outgoing,
-    Page,
     Part,
     Received,
     RemoteMedia,
@@ -74,6 +70,7 @@ from smsbridge.provider.dialect import (
 )
 from smsbridge.provider.reading import at_ms, document, listed, mapping, object_in, words
 from smsbridge.provider.spelling import basic
+from smsbridge.provider.unlisted import Unlisted
 
 __all__ = ["VonageDialect", "bare", "message_type", "plus", "signature"]
 
@@ -93,8 +90,13 @@ _MEDIA_NAMES: Final = ("image", "video", "audio", "vcard", "file")
 _OURS: Final = re.compile(r"[0-9a-f.-]{1,64}")
 
 
-class VonageDialect:
-    """Speaks with one account at Vonage; see `smsbridge.provider.dialect.Dialect`."""
+class VonageDialect(Unlisted):
+    """
+    Speaks with one account at Vonage; see `smsbridge.provider.dialect.Dialect`.
+
+    Nothing is looked up or reconciled: its reports cost money for each text and come much later.
+    The receipt with our reference tells by itself what became of a text whose answer was lost.
+    """
 
     kind: ClassVar[str] = "vonage"
     hook_timeout_s: ClassVar[float] = 10.0
@@ -212,16 +214,6 @@ class VonageDialect:
             detail=f"status {response.status} without an id",
         )
 
-    def look_up(self, outgoing: Outgoing, sent_at_ms: int) -> Request | None:
-        """See `Dialect.look_up`; the receipt with our reference tells by itself."""
-        return None
-
-    def looked_up(
-        self, outgoing: Outgoing, sent_at_ms: int, response: Response, known: Collection[str]
-    ) -> LookedUp:
-        """See `Dialect.looked_up`."""
-        return UNSURE
-
     # -- webhooks
 
     @property
@@ -311,22 +303,6 @@ class VonageDialect:
     def media_headers(self, url: str) -> Sequence[Mapping[str, str]]:
         """See `Dialect.media_headers`; attachments are open to everybody who knows where."""
         return [{}]
-
-    def media_list(self, received: Received) -> Request | None:
-        """See `Dialect.media_list`; the webhook always says where."""
-        return None
-
-    def media_listed(self, response: Response) -> Sequence[RemoteMedia]:
-        """See `Dialect.media_listed`."""
-        raise Malformed("Vonage has no list of attachments")
-
-    def listing(self, line: Line, since_ms: int, until_ms: int) -> Request | None:
-        """See `Dialect.listing`; its reports cost money for each text and come much later."""
-        return None
-
-    def listed(self, line: Line, response: Response) -> Page:
-        """See `Dialect.listed`."""
-        raise Malformed("Vonage has no free list of texts")
 
     def discover(self) -> Sequence[Request]:
         """See `Dialect.discover`; the first hundred numbers."""
