@@ -28,9 +28,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from tests.end_to_end.databases import free_port
 
-__all__ = ["ROOT", "DaemonFailed", "DaemonProcess", "free_port"]
+__all__ = ["ROOT", "DaemonFailed", "DaemonProcess"]
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60.0

@@ -19,7 +19,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -30,6 +29,8 @@ from typing import Any, Protocol
 import attrs
 import psycopg
 import pymysql
+
+from tests.end_to_end.ports import free_port
 
 __all__ = ["DatabaseServer", "MariaDB", "PostgreSQL", "ServerError", "mariadb", "postgresql"]
 
@@ -67,13 +68,6 @@ def program(name: str, package: str, folder: str = "") -> str:
 
 def _version_in(path: str) -> list[int]:
     return [int(part) for part in path.split("/") if part.isdigit()]
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def children_of(pid: int) -> list[int]:

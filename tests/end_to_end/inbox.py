@@ -13,7 +13,8 @@ from twisted.trial.unittest import TestCase
 from smsbridge.gateways.goip.simulator import BoxSettings, SimulatedBox, Span, numbered_lines
 from smsbridge.gateways.goip.simulator.settings import INSTANT
 from tests.end_to_end.browser import DESKTOP, Window, in_reactor
-from tests.end_to_end.daemon import DaemonProcess, free_port
+from tests.end_to_end.daemon import DaemonProcess
+from tests.end_to_end.ports import free_port
 from tests.end_to_end.test_durability import PASSWORD as LINE_PASSWORD
 from tests.end_to_end.test_durability import free_udp_port, pause
 

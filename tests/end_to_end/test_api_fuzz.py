@@ -29,7 +29,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.end_to_end.daemon import DaemonProcess, free_port
+from tests.end_to_end.daemon import DaemonProcess
+from tests.end_to_end.ports import free_port
 
 CONFIGURATION: Final = """
 [http]

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.protocol import ClientFactory, Protocol
 
-from tests.end_to_end.daemon import free_port
+from tests.end_to_end.ports import free_port
 from tests.end_to_end.test_durability import BoxAndDaemon, pause
 
 SENDER = "+12025550123"

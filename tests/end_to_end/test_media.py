@@ -12,7 +12,8 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.end_to_end.daemon import DaemonProcess, free_port
+from tests.end_to_end.daemon import DaemonProcess
+from tests.end_to_end.ports import free_port
 from tests.media.files import opened, picture
 
 CONFIGURATION = """

@@ -22,7 +22,8 @@ from smsbridge.provider.simulator.mirror import DoubleText
 from smsbridge.provider.simulator.pictures import picture
 from smsbridge.provider.simulator.server import ProviderDouble, Timing
 from smsbridge.provider.simulator.texts import configured
-from tests.end_to_end.daemon import DaemonProcess, free_port
+from tests.end_to_end.daemon import DaemonProcess
+from tests.end_to_end.ports import free_port
 from tests.end_to_end.test_durability import pause
 
 PATIENCE_S = 60.0

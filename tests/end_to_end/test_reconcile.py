@@ -14,7 +14,8 @@ from smsbridge import gateways
 from smsbridge.provider.simulator import cli
 from smsbridge.provider.simulator.server import ProviderDouble
 from smsbridge.provider.simulator.texts import configured
-from tests.end_to_end.daemon import ROOT, DaemonProcess, free_port
+from tests.end_to_end.daemon import ROOT, DaemonProcess
+from tests.end_to_end.ports import free_port
 
 #: Their lists have the words of what arrived.
 LISTS_ARRIVALS = {"flowroute", "signalwire", "twilio", "voipms"}

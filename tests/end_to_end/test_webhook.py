@@ -8,7 +8,7 @@ import treq
 from twisted.internet import reactor
 
 from smsbridge.gateways.webhook.simulator.receiver import Receiver
-from tests.end_to_end.daemon import free_port
+from tests.end_to_end.ports import free_port
 from tests.end_to_end.test_durability import BoxAndDaemon, pause
 
 SECRET = "not-a-real-secret"

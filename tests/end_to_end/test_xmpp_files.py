@@ -14,7 +14,8 @@ from twisted.trial.unittest import TestCase
 from twisted.words.xish import domish
 
 from smsbridge.gateways.xmpp import upload
-from tests.end_to_end.daemon import DaemonProcess, free_port
+from tests.end_to_end.daemon import DaemonProcess
+from tests.end_to_end.ports import free_port
 from tests.end_to_end.xmpp_client import XmppClient, body_of
 from tests.end_to_end.xmpp_servers import COMPONENT, ProsodyServer, password_of
 from tests.media.files import picture

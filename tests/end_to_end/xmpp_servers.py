@@ -13,7 +13,6 @@ import glob
 import os
 import shutil
 import signal
-import socket
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -30,6 +29,8 @@ from twisted.internet.protocol import ProcessProtocol, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from tests.end_to_end.ports import free_port
+
 DOMAIN = "example.org"
 COMPONENT = "sms.example.org"
 SECRET = "not-a-secret"
@@ -40,14 +41,6 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 class ServerFailed(Exception):
     """The server is not installed, did not come up, or went away by itself."""
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def password_of(user: str) -> str:
