@@ -28,7 +28,6 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-
 __all__ = ["ROOT", "DaemonFailed", "DaemonProcess"]
 
 ROOT = Path(__file__).resolve().parents[2]
