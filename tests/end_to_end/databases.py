@@ -70,6 +70,15 @@ def _version_in(path: str) -> list[int]:
     return [int(part) for part in path.split("/") if part.isdigit()]
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped, or gone."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    return state.rpartition(")")[2].split()[0] in "TZX"
+
+
 def children_of(pid: int) -> list[int]:
     """Return the direct children of a process that have not ended."""
     found = []
@@ -365,6 +374,10 @@ class DatabaseServer:
         for child in children_of(self.pid):
             send(child, signal.SIGSTOP)
             self._paused.append(child)
+        # A process that runs on the other processor stops a moment after it was told to.
+        deadline_s = time.monotonic() + 5.0
+        while not all(is_stopped(pid) for pid in self._paused) and time.monotonic() < deadline_s:
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Let a paused server go on; nothing happens to one that is not paused."""
